@@ -3,7 +3,7 @@
 Every message says who, what was expected, where, what came, and what to do.
 """
 
-__all__ = ["AexpError", "EndOfStream", "FeedbackError", "MissingDependencyError", "SpecError"]
+__all__ = ["ActionError", "AexpError", "EndOfStream", "FeedbackError", "MissingDependencyError", "SpecError"]
 
 
 class AexpError(Exception):
@@ -16,6 +16,10 @@ class SpecError(AexpError, ValueError):
 
 class FeedbackError(AexpError):
     """Says that an answer is missing, late, given twice, or does not fit the action spec."""
+
+
+class ActionError(FeedbackError, SpecError):
+    """Says that an answer has a wrong key, shape, dtype or value: it is wrong as an answer and against its spec."""
 
 
 class EndOfStream(AexpError):

@@ -1,0 +1,484 @@
+"""Env and Stage: an environment to step and a stream to iterate, which is the same thing.
+
+An `Env` is a recipe until it is opened, by the first `reset`, `step` or question for a spec. What it handed out last
+(`_outstanding`) is all that the two styles share: `step(action)` answers it, `for timestep in env` yields it.
+"""
+
+import copy
+import functools
+import inspect
+import os
+import weakref
+import zlib
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import dm_env
+import numpy as np
+from dm_env import specs as dm_specs
+from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
+
+from aexp_torch.errors import EndOfStream, SpecError
+from aexp_torch.feedback import ConsumerGone, Mailbox
+from aexp_torch.specs.check import action_checker
+from aexp_torch.specs.env_spec import EnvSpec
+from aexp_torch.specs.infer import infer_spec, with_sides
+from aexp_torch.specs.sample import sample_action
+from aexp_torch.specs.union import union_of
+from aexp_torch.state import pack_generator, unpack_generator
+from aexp_torch.timestep import TimeStep, pack_timestep, select_lanes, unpack_timestep, restart
+
+__all__ = ["Env", "Stage", "seed_sequence"]
+
+_open_envs: "weakref.WeakSet[Env]" = weakref.WeakSet()
+
+
+def seed_sequence(seed: int, source: str, *key: int) -> np.random.SeedSequence:
+    """Returns the seeds of a source under `seed`; `key` is the slot, then the lane."""
+    return np.random.SeedSequence(seed, spawn_key=(zlib.crc32(source.encode()), *key))
+
+
+def _hands_out(method: Callable) -> Callable:
+    """Makes `reset` or `step` of a subclass remember what it returned, with a ticket to answer it by."""
+
+    @functools.wraps(method)
+    def reset(self: "Env", lanes: Tensor | None = None) -> TimeStep:
+        self.open()
+        if lanes is not None:
+            self._require_lane_control()
+        return self._hand_out(method(self) if lanes is None else method(self, lanes))
+
+    @functools.wraps(method)
+    def step(self: "Env", action: Any, lanes: Tensor | None = None) -> TimeStep:
+        outstanding = self._outstanding
+        if outstanding is None:
+            return self.reset()
+        action = outstanding.ticket._address.settle(self, outstanding, action)
+        try:
+            if lanes is None:
+                return self._hand_out(method(self, action))
+            self._require_lane_control()
+            return self._hand_out(method(self, action, lanes))
+        except EndOfStream:
+            self._outstanding = None
+            raise
+
+    return reset if method.__name__ == "reset" else step
+
+
+class Env(IterableDataset, dm_env.Environment):
+    """Is an environment to step and a stream to iterate: one minibatch is one step.
+
+    A source implements `reset`, `step` and `make_specs`, and if it needs them `on_open`, `on_close`, `state_dict` and
+    `load_state_dict`. Attributes that `on_open` and later calls set are running state: `close` takes them away, and
+    copying or pickling leaves them out.
+
+    Args:
+      name: names the source in `specs`, tickets and seeds; the default is the class's name.
+      seed: S of the seeds; no global generator is ever used.
+      on_missing: what to do when the next timestep is asked for before the last was answered: raise ("error"), or go
+        on with the answer before ("repeat") or a random one ("sample").
+      feedback_timeout: seconds to wait for an answer that another thread or process may still give.
+
+    Source: dm_env (Muldal et al. 2019) for `reset`, `step` and the specs.
+    """
+
+    lane_control: bool = False
+    resumable: bool = True
+    slot: int = 0
+    num_slots: int = 1
+    seed_prefix: str = ""
+    seed: int = 0
+    on_missing: Literal["error", "repeat", "sample"] = "error"
+    feedback_timeout: float = 60.0
+    _name: str | None = None
+    _recipe: dict | None = None
+    _outstanding: TimeStep | None = None
+    _specs: dict[str, EnvSpec] | None = None
+    _mailbox: Mailbox | None = None
+
+    def __init__(
+        self, name: str | None = None, *, seed: int = 0, on_missing: str = "error", feedback_timeout: float = 60.0
+    ):
+        if on_missing not in ("error", "repeat", "sample"):
+            raise SpecError(
+                f"{type(self).__name__}: expected on_missing='error', 'repeat' or 'sample', got {on_missing!r}."
+            )
+        self._name, self.seed = name, seed
+        self.on_missing, self.feedback_timeout = on_missing, feedback_timeout
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        for name in ("reset", "step"):
+            if name in vars(cls):
+                setattr(cls, name, _hands_out(vars(cls)[name]))
+
+    # What a subclass implements.
+
+    @abstractmethod
+    def reset(self, lanes: Tensor | None = None) -> TimeStep:
+        """Starts a new episode and drops the outstanding timestep.
+
+        Args:
+          lanes: bool [B]; only these lanes show FIRST, the others repeat their last timestep and do not move. Needs
+            `lane_control`.
+        """
+
+    @abstractmethod
+    def step(self, action: Any, lanes: Tensor | None = None) -> TimeStep:
+        """Answers the outstanding timestep and returns the next; resets first where the environment is fresh.
+
+        Args:
+          action: as in `TimeStep.reply`.
+          lanes: bool [B]; the other lanes are held. Needs `lane_control`.
+
+        Raises:
+          EndOfStream: a finite stream is over; the next `reset`, `step` or `iter` starts over.
+        """
+
+    @abstractmethod
+    def make_specs(self) -> dict[str, EnvSpec]:
+        """Returns `{source name: EnvSpec}` of the open environment; asked once."""
+
+    def on_open(self) -> None:
+        """Starts what the recipe describes."""
+
+    def on_close(self) -> None:
+        """Stops what `on_open` started."""
+
+    # The recipe and its running form.
+
+    @property
+    def name(self) -> str:
+        """The name of the source: it keys specs, tickets and seeds."""
+        return self._name or type(self).__name__
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self.close()
+        self._name = name
+
+    @property
+    def children(self) -> tuple["Env", ...]:
+        """The environments that this one is built around."""
+        return ()
+
+    def open(self) -> None:
+        """Makes the recipe a running environment; does nothing where it is one."""
+        if self._recipe is not None:
+            return
+        recipe = dict(vars(self))
+        try:
+            for child in self.children:
+                child.open()
+            self.on_open()
+        except BaseException:
+            self.__dict__ = recipe
+            raise
+        self._recipe = recipe
+        _open_envs.add(self)
+
+    def close(self) -> None:
+        """Makes it a recipe again and frees what it held; later answers to its timesteps are refused."""
+        if self._recipe is not None:
+            try:
+                self.on_close()
+            finally:
+                self._forget()
+        for child in self.children:
+            child.close()
+
+    def _forget(self) -> None:
+        for mailbox in (self._mailbox, self._outstanding and self._outstanding.ticket._address):
+            if mailbox is not None:
+                mailbox.close()
+        self.__dict__ = dict(self._recipe or vars(self))
+
+    def place(self, *, seed: int, slot: int = 0, num_slots: int = 1, seed_prefix: str = "") -> None:
+        """Says which running copy of the pipeline this is, before it is opened: seeds and data follow from it."""
+        self.close()
+        self.seed, self.slot, self.num_slots, self.seed_prefix = seed, slot, num_slots, seed_prefix
+        for child in self.children:
+            child.place(seed=seed, slot=slot, num_slots=num_slots, seed_prefix=seed_prefix)
+
+    def seeds(self, *key: int) -> np.random.SeedSequence:
+        """Returns the seeds of this source in this slot; `key` is the lane, or names a use of its own."""
+        return seed_sequence(self.seed, self.seed_prefix + self.name, self.slot, *key)
+
+    def __getstate__(self) -> dict:
+        return dict(self._recipe if self._recipe is not None else vars(self))
+
+    def __copy__(self) -> "Env":
+        new = type(self).__new__(type(self))
+        new.__dict__.update(self.__getstate__())
+        new._copy_children()
+        return new
+
+    def __deepcopy__(self, memo: dict) -> "Env":
+        return copy.copy(self)
+
+    def _copy_children(self) -> None:
+        """Replaces the children of a fresh copy by copies of their own."""
+
+    # Specs.
+
+    @property
+    def specs(self) -> dict[str, EnvSpec]:
+        """`{source name: EnvSpec}`: one entry for a plain source, one per child for a composition."""
+        self.open()
+        if self._specs is None:
+            self._specs = self.make_specs()
+        return self._specs
+
+    def observation_spec(self) -> dict[str, Any]:
+        """Returns the observation of one lane; unequal specs of several sources become `key@source`."""
+        return union_of({name: spec.observation for name, spec in self.specs.items()})
+
+    def action_spec(self) -> dict[str, Any]:
+        """Returns the action of one lane; unequal specs of several sources become `key@source`."""
+        return union_of({name: spec.action for name, spec in self.specs.items()})
+
+    def reward_spec(self) -> dm_specs.Array:
+        """Returns the reward of one lane: float32 scalar."""
+        return next(iter(self.specs.values())).reward
+
+    def discount_spec(self) -> dm_specs.BoundedArray:
+        """Returns the discount of one lane: float32 scalar in [0, 1]."""
+        return next(iter(self.specs.values())).discount
+
+    # Stepping and iterating.
+
+    def __iter__(self) -> Iterator[TimeStep]:
+        worker = get_worker_info()
+        if worker is not None and self._recipe is None:  # a DataLoader's worker w is slot w
+            self.place(seed=self.seed, slot=worker.id, num_slots=worker.num_workers, seed_prefix=self.seed_prefix)
+        timestep = self._outstanding
+        if timestep is None:
+            timestep = self.reset()
+            yield timestep
+        elif not timestep.ticket._address.settled():
+            yield timestep
+        while True:
+            try:
+                timestep = self.step(timestep.ticket._address.take())
+            except (EndOfStream, ConsumerGone):
+                return
+            yield timestep
+
+    def _hand_out(self, timestep: TimeStep) -> TimeStep:
+        if timestep.ticket is None:
+            if self._mailbox is None:
+                self._mailbox = Mailbox(self.name, self.slot)
+            timestep = timestep._replace(ticket=self._mailbox.issue())
+        timestep.ticket._address.owner = self
+        self._outstanding = timestep
+        return timestep
+
+    def _require_lane_control(self) -> None:
+        if not self.lane_control:
+            raise SpecError(
+                f"{self.name}: expected lane control for lanes=, {type(self).__name__} steps all lanes at once."
+                " Use num_envs=1, or vectorization='sync' for a Gymnasium environment."
+            )
+
+    def action_check(self, source: str) -> Callable:
+        """Returns the check of answers to timesteps of `source` (see `specs.check`)."""
+        try:
+            return self._checks[source]
+        except AttributeError:
+            self._checks = {name: action_checker(spec.action, spec.num_envs) for name, spec in self.specs.items()}
+            return self._checks[source]
+
+    def sample_action(self, source: str) -> dict:
+        """Draws a random answer for `source` from a generator of its own."""
+        if "_sampler" not in vars(self):
+            self._sampler = np.random.default_rng(self.seeds(zlib.crc32(b"sample_action")))
+        spec = self.specs[source]
+        return sample_action(spec.action, spec.num_envs, self._sampler)
+
+    # State.
+
+    def state_dict(self) -> dict:
+        """Returns everything needed to go on exactly, mid-episode and mid-pass, as tensors and primitives.
+
+        Raises:
+          SpecError: the provider cannot give its state; the text names what stands in the way.
+        """
+        self.open()
+        return {
+            "type": type(self).__name__,
+            "name": self.name,
+            "outstanding": pack_timestep(self._outstanding),
+            "mailbox": None if self._mailbox is None else self._mailbox.state_dict(),
+            "sampler": pack_generator(self._sampler) if "_sampler" in vars(self) else None,
+            "children": [child.state_dict() for child in self.children],
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Goes on from `state_dict`, at exactly the same place."""
+        mine = (type(self).__name__, self.name, len(self.children))
+        theirs = (state["type"], state["name"], len(state["children"]))
+        if mine != theirs:
+            raise SpecError(
+                f"{type(self).__name__}.load_state_dict: expected the state of (type, name, children) {mine}, got"
+                f" {theirs}. Build the same pipeline as when the state was saved."
+            )
+        self.open()
+        for child, child_state in zip(self.children, state["children"], strict=True):
+            child.load_state_dict(child_state)
+        if state["mailbox"] is not None:
+            self._mailbox = Mailbox(self.name, self.slot)
+            self._mailbox.load_state_dict(state["mailbox"])
+        if state["sampler"] is not None:
+            self._sampler = unpack_generator(state["sampler"])
+        self._outstanding = unpack_timestep(state["outstanding"], {box.source: box for box in self._mailboxes()})
+        if self._outstanding is not None:
+            self._outstanding.ticket._address.owner = self
+
+    def _mailboxes(self) -> Iterator[Mailbox]:
+        for child in self.children:
+            yield from child._mailboxes()
+        if self._mailbox is not None:
+            yield self._mailbox
+
+    def pipe(self, stage: Any, /, **kwargs: Any) -> "Env":
+        """Puts a stage around this environment.
+
+        Args:
+          stage: a Stage class, built as `stage(env, **kwargs)`; or a function from TimeStep to TimeStep.
+
+        Returns:
+          The pipeline so far, itself an Env.
+        """
+        if inspect.isclass(stage):
+            return stage(self, **kwargs)
+        return Function(self, functools.partial(stage, **kwargs) if kwargs else stage)
+
+
+class Stage(Env):
+    """Is an Env around one Env: changes timesteps on the way down, answers on the way up, and the specs.
+
+    Override the hooks; a stage that changes how many steps there are overrides `reset` and `step` instead. State is
+    kept per `timestep.source`, since the environment below may be a composition.
+
+    Args:
+      env: the environment below.
+    """
+
+    def __init__(self, env: Env):
+        if not isinstance(env, Env):
+            raise SpecError(
+                f"{type(self).__name__}: expected an Env as its first argument, got {type(env).__name__} {env!r}."
+                " Wrap it in a source first: GymnasiumEnv, DatasetEnv."
+            )
+        self.env = env
+        self.seed, self.slot, self.num_slots, self.seed_prefix = env.seed, env.slot, env.num_slots, env.seed_prefix
+        self.on_missing, self.feedback_timeout = env.on_missing, env.feedback_timeout
+
+    def on_timestep(self, timestep: TimeStep) -> TimeStep:
+        """Changes a timestep on its way down to the agent; must not change what it is given."""
+        return timestep
+
+    def on_action(self, action: dict, timestep: TimeStep) -> dict:
+        """Changes an answer on its way up.
+
+        Args:
+          action: dict of tensors [B, ...], checked against this stage's own action spec.
+          timestep: the one that is being answered, as this stage handed it out.
+        """
+        return action
+
+    def on_spec(self, spec: EnvSpec) -> EnvSpec:
+        """Says what the hooks do to the specs; applied to every entry of `specs`."""
+        return spec
+
+    @property
+    def lane_control(self) -> bool:
+        """Whether single lanes can be reset and stepped."""
+        return self.env.lane_control
+
+    @property
+    def resumable(self) -> bool:
+        """Whether `state_dict` can be taken."""
+        return self.env.resumable
+
+    @property
+    def name(self) -> str:
+        """The name of the environment below."""
+        return self.env.name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self.close()
+        self.env.name = name
+
+    @property
+    def children(self) -> tuple[Env, ...]:
+        """The environment below."""
+        return (self.env,)
+
+    def _copy_children(self) -> None:
+        self.env = copy.copy(self.env)
+
+    def make_specs(self) -> dict[str, EnvSpec]:
+        """Applies `on_spec` to every entry of the specs below."""
+        return {name: self.on_spec(spec) for name, spec in self.env.specs.items()}
+
+    def reset(self, lanes: Tensor | None = None) -> TimeStep:
+        """Resets the environment below and changes what it hands out."""
+        before = self._outstanding
+        timestep = self.on_timestep(self.env.reset() if lanes is None else self.env.reset(lanes))
+        return timestep if lanes is None or before is None else select_lanes(lanes, timestep, before)
+
+    def step(self, action: dict, lanes: Tensor | None = None) -> TimeStep:
+        """Hands the changed answer to the environment below and changes what comes back."""
+        before = self._outstanding
+        action = self.on_action(action, before)
+        if lanes is None:
+            return self.on_timestep(self.env.step(action))
+        return select_lanes(lanes, self.on_timestep(self.env.step(action, lanes)), before)
+
+
+class Function(Stage):
+    """Applies a pure function to every timestep: the form in which `env.pipe(function)` runs.
+
+    Observation: as the function returns it, learned from one call on zeros.  Action: unchanged.
+    """
+
+    def __init__(self, env: Env, function: Callable[[TimeStep], TimeStep]):
+        super().__init__(env)
+        if not callable(function):
+            raise SpecError(f"pipe: expected a Stage class or a function of a TimeStep, got {function!r}.")
+        self.function = function
+
+    def on_timestep(self, timestep: TimeStep) -> TimeStep:
+        """Calls the function; the ticket stays."""
+        result = self.function(timestep)
+        if not isinstance(result, TimeStep):
+            raise SpecError(
+                f"pipe: expected {self.function!r} to return a TimeStep, got {type(result).__name__}."
+                " Use timestep._replace(...), or Lambda for a function of the observation alone."
+            )
+        return result._replace(ticket=timestep.ticket)
+
+    def on_spec(self, spec: EnvSpec) -> EnvSpec:
+        """Learns the observation spec from one call on zeros."""
+
+        def observation(tree: dict) -> dict:
+            return self.on_timestep(restart(tree, spec.num_envs)).observation
+
+        return with_sides(spec, observation=infer_spec(observation, spec.observation, spec.num_envs, "pipe"))
+
+
+def _forget_inherited() -> None:
+    """Makes every open Env a recipe again in a forked child; what it held belongs to the parent and is kept as it is."""
+    for env in list(_open_envs):
+        _inherited.append(vars(env))
+        env._forget()
+    _open_envs.clear()
+
+
+_inherited: list[dict] = []
+os.register_at_fork(after_in_child=_forget_inherited)

@@ -1,0 +1,134 @@
+"""Checks that an answer fits its action spec: keys, shape, dtype, bounds.
+
+`action_checker` looks at the spec once and returns a function that is cheap enough for every step.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from dm_env import specs
+from torch import Tensor
+
+from aexp_torch.errors import ActionError
+from aexp_torch.specs.env_spec import describe
+from aexp_torch.specs.sample import zeros
+from aexp_torch.specs.tree import flatten, path_name, unflatten
+
+__all__ = ["action_checker", "torch_dtype"]
+
+BoundsCheck = Callable[[np.ndarray], bool]
+LeafCheck = Callable[[Any, Callable[[], bool]], Tensor]
+
+
+def torch_dtype(spec: specs.Array) -> torch.dtype:
+    """Returns the torch dtype of a spec's leaf."""
+    return torch.from_numpy(np.empty(0, spec.dtype)).dtype
+
+
+def action_checker(spec: dict, num_envs: int) -> Callable[[Any, Callable[[], bool]], dict]:
+    """Builds the check of one action spec.
+
+    Returns:
+      `check(action, values_matter) -> dict`: takes a dict or, where the spec has a single leaf, a bare tensor; returns
+      a dict of CPU tensors [B, ...] in memory of their own. `values_matter()` is asked only when a value is out of
+      bounds. Raises ActionError.
+    """
+    leaves = list(flatten(spec))
+    checks = [(path, _leaf_check(path, leaf, num_envs)) for path, leaf in leaves]
+    if not leaves:
+        return _check_nothing
+    if len(leaves) == 1 and len(leaves[0][0]) == 1:
+        return _single_leaf(spec, *leaves[0][0], checks[0][1])
+
+    def check(action: Any, values_matter: Callable[[], bool]) -> dict:
+        if not isinstance(action, dict):
+            if len(leaves) > 1:
+                raise ActionError(f"expected a dict {describe(spec)}, got {_name(action)}.")
+            action = unflatten([(leaves[0][0], action)])
+        given = dict(flatten(action))
+        _check_keys(spec, given)
+        return unflatten([(path, leaf_check(given[path], values_matter)) for path, leaf_check in checks])
+
+    return check
+
+
+def _single_leaf(spec: dict, key: str, leaf_check: LeafCheck) -> Callable[[Any, Callable[[], bool]], dict]:
+    def check(action: Any, values_matter: Callable[[], bool]) -> dict:
+        if isinstance(action, dict):
+            if len(action) != 1 or key not in action:
+                _check_keys(spec, dict(flatten(action)))
+            action = action[key]
+        return {key: leaf_check(action, values_matter)}
+
+    return check
+
+
+def _check_nothing(action: Any, values_matter: Callable[[], bool]) -> dict:
+    if action is None or (isinstance(action, dict) and not action):
+        return {}
+    raise ActionError(f"expected no answer (the action spec is empty), got {_name(action)}. Reply None, or nothing.")
+
+
+def _check_keys(spec: dict, given: dict) -> None:
+    expected = [path for path, _ in flatten(spec)]
+    missing = [path_name(path) for path in expected if path not in given]
+    unknown = [path_name(path) for path in given if path not in expected]
+    if missing or unknown:
+        keys = [path_name(path) for path in expected]
+        raise ActionError(f"expected keys {keys}; missing {missing}, unknown {unknown}.")
+
+
+def _leaf_check(path: tuple, spec: specs.Array, num_envs: int) -> LeafCheck:
+    shape = torch.Size((num_envs, *spec.shape))
+    dtype = torch_dtype(spec)
+    within = _bounds_check(spec)
+
+    def check(value: Any, values_matter: Callable[[], bool]) -> Tensor:
+        if not isinstance(value, Tensor):
+            if not isinstance(value, np.ndarray | np.generic):
+                raise ActionError(f"expected a tensor {dtype} {list(shape)} for {path_name(path)!r}, got {_name(value)}.")
+            value = torch.as_tensor(value)
+        if value.dtype is not dtype or value.shape != shape:
+            raise ActionError(
+                f"expected {path_name(path)!r} as {dtype} {list(shape)}, got {value.dtype} {list(value.shape)}."
+            )
+        value = value.detach().clone() if value.is_cpu else value.detach().cpu()
+        if within is not None and not within(value.numpy()):
+            if values_matter():
+                raise ActionError(f"expected {path_name(path)!r} as {describe(spec)}, got {_offender(value, spec)}.")
+            return zeros(spec, num_envs)  # ignored by the source, but still a valid action
+        return value
+
+    return check
+
+
+def _bounds_check(spec: specs.Array) -> BoundsCheck | None:
+    """Returns a test that all values are within bounds (NaN is not), or None where every value is."""
+    if not isinstance(spec, specs.BoundedArray) or np.dtype(spec.dtype).kind == "b":
+        return None
+    low, high = spec.minimum, spec.maximum
+    if np.dtype(spec.dtype).kind in "iu":
+        limits = np.iinfo(spec.dtype)
+        if np.all(low == limits.min) and np.all(high == limits.max):
+            return None
+        if np.dtype(spec.dtype) == np.int64 and np.all(low == 0) and np.all(high == high.flat[0]):
+            top = np.uint64(high.flat[0])  # one comparison does both ends: negative numbers are huge as uint64
+            largest = np.maximum.reduce
+            return lambda value: largest(value.view(np.uint64), axis=None, initial=0) <= top
+    return lambda value: bool(((value >= low) & (value <= high)).all())
+
+
+def _offender(value: Tensor, spec: specs.BoundedArray) -> str:
+    array = value.numpy()
+    wrong = np.argwhere(~((array >= spec.minimum) & (array <= spec.maximum)))[0]
+    return f"{array[tuple(wrong)]} in lane {wrong[0]}"
+
+
+def _name(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"a dict with keys {[path_name(path) for path, _ in flatten(value)]}"
+    if isinstance(value, Tensor):
+        return f"a tensor {value.dtype} {list(value.shape)}"
+    return f"{type(value).__name__} {value!r}"[:120]
