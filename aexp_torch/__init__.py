@@ -1,3 +1,9 @@
 """Every environment and every dataset is a stream, one minibatch is one step, and the answer finds its way home."""
+
+from aexp_torch.composition import Composition, Interleave
 from aexp_torch.env import Env, Stage
-from aexp_torch.timestep import TimeStep, Ticket, StepType
+from aexp_torch.errors import ActionError, AexpError, EndOfStream, FeedbackError, MissingDependencyError, SpecError
+from aexp_torch.sources import GymnasiumEnv
+from aexp_torch.specs import EnvSpec, Modality
+from aexp_torch.stages import Lambda, Noisy, ObserveReward
+from aexp_torch.timestep import StepType, Ticket, TimeStep, restart, termination, transition, truncation

@@ -271,7 +271,7 @@ class Env(IterableDataset, dm_env.Environment):
         if timestep.ticket is None:
             if self._mailbox is None:
                 self._mailbox = Mailbox(self.name, self.slot)
-            timestep = timestep._replace(ticket=self._mailbox.issue())
+            timestep = TimeStep(*timestep[:4], self._mailbox.issue())
         timestep.ticket._address.owner = self
         self._outstanding = timestep
         return timestep

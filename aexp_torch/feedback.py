@@ -49,6 +49,7 @@ class Mailbox:
         self.closed = False
         self._lock = threading.Lock()
         self._arrived = threading.Event()
+        self._waiting = False
         self._exported = False
 
     def issue(self) -> Ticket:
@@ -74,7 +75,8 @@ class Mailbox:
             return
         with self._lock:
             self._keep(step, action)
-        self._arrived.set()
+        if self._waiting:
+            self._arrived.set()
 
     def _keep(self, step: int, action: dict) -> None:
         # A worker goes on as soon as it is answered; its consumer, who has not asked for more yet, may still repeat.
@@ -127,6 +129,7 @@ class Mailbox:
 
     def _wait(self) -> dict:
         deadline = time.monotonic() + self.owner.feedback_timeout
+        self._waiting = True
         while self.action is None:
             self._arrived.clear()
             if self.action is None and not self._arrived.wait(POLL_SECONDS):

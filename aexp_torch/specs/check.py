@@ -94,12 +94,12 @@ def _leaf_check(path: tuple, spec: specs.Array, num_envs: int) -> LeafCheck:
             raise ActionError(
                 f"expected {path_name(path)!r} as {dtype} {list(shape)}, got {value.dtype} {list(value.shape)}."
             )
-        value = value.detach().clone() if value.is_cpu else value.detach().cpu()
-        if within is not None and not within(value.numpy()):
+        array = (value if value.is_cpu and not value.requires_grad else value.detach().cpu()).numpy().copy()
+        if within is not None and not within(array):
             if values_matter():
-                raise ActionError(f"expected {path_name(path)!r} as {describe(spec)}, got {_offender(value, spec)}.")
-            return zeros(spec, num_envs)  # ignored by the source, but still a valid action
-        return value
+                raise ActionError(f"expected {path_name(path)!r} as {describe(spec)}, got {_offender(array, spec)}.")
+            return zeros({"": spec}, num_envs)[""]  # ignored by the source, but still a valid action
+        return torch.from_numpy(array)
 
     return check
 
@@ -114,14 +114,13 @@ def _bounds_check(spec: specs.Array) -> BoundsCheck | None:
         if np.all(low == limits.min) and np.all(high == limits.max):
             return None
         if np.dtype(spec.dtype) == np.int64 and np.all(low == 0) and np.all(high == high.flat[0]):
-            top = np.uint64(high.flat[0])  # one comparison does both ends: negative numbers are huge as uint64
-            largest = np.maximum.reduce
-            return lambda value: largest(value.view(np.uint64), axis=None, initial=0) <= top
+            top, largest = int(high.flat[0]), np.maximum.reduce
+            if not spec.shape:  # one comparison does both ends: negative numbers are huge as uint64
+                return lambda value: largest(value.view(np.uint64)) <= top
     return lambda value: bool(((value >= low) & (value <= high)).all())
 
 
-def _offender(value: Tensor, spec: specs.BoundedArray) -> str:
-    array = value.numpy()
+def _offender(array: np.ndarray, spec: specs.BoundedArray) -> str:
     wrong = np.argwhere(~((array >= spec.minimum) & (array <= spec.maximum)))[0]
     return f"{array[tuple(wrong)]} in lane {wrong[0]}"
 

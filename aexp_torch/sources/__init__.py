@@ -1,0 +1,11 @@
+"""One file per provider: a source is an Env that makes timesteps from something outside.
+
+Every source yields batched timesteps that match its specs, starts with FIRST, restarts after LAST, and imports its
+provider only when opened.
+To add one: a subclass of `Env` in a file of its own, a line here, a row in the conformance test.
+What changes the timesteps of another environment is a stage.
+"""
+
+from aexp_torch.sources.gymnasium import GymnasiumEnv
+
+__all__ = ["GymnasiumEnv"]

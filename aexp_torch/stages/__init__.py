@@ -1,0 +1,12 @@
+"""One file per idea: a stage is an Env around one Env.
+
+Every stage changes observations on the way down and actions on the way up, and says how both specs change.
+To add one: a subclass of `Stage` in a file of its own, a line here, a row in the conformance test.
+What makes timesteps is a source; what joins several environments is a composition.
+"""
+
+from aexp_torch.stages.lambda_ import Lambda
+from aexp_torch.stages.noisy import Noisy
+from aexp_torch.stages.observe_reward import ObserveReward
+
+__all__ = ["Lambda", "Noisy", "ObserveReward"]
