@@ -87,6 +87,8 @@ class Env(IterableDataset, dm_env.Environment):
 
     lane_control: bool = False
     resumable: bool = True
+    episodic: bool = True  # lanes reach LAST, sooner or later
+    max_episode_steps: int | None = None
     slot: int = 0
     num_slots: int = 1
     seed_prefix: str = ""
@@ -248,6 +250,11 @@ class Env(IterableDataset, dm_env.Environment):
         """Returns the discount of one lane: float32 scalar in [0, 1]."""
         return next(iter(self.specs.values())).discount
 
+    @property
+    def stream_length(self) -> int | None:
+        """The number of timesteps of a finite stream in this slot; None where it never ends."""
+        return None
+
     # Stepping and iterating.
 
     def __iter__(self) -> Iterator[TimeStep]:
@@ -403,6 +410,21 @@ class Stage(Env):
     def resumable(self) -> bool:
         """Whether `state_dict` can be taken."""
         return self.env.resumable
+
+    @property
+    def episodic(self) -> bool:
+        """Whether lanes reach LAST, sooner or later."""
+        return self.env.episodic
+
+    @property
+    def max_episode_steps(self) -> int | None:
+        """The longest episode, in transitions, where the environment below says so."""
+        return self.env.max_episode_steps
+
+    @property
+    def stream_length(self) -> int | None:
+        """The number of timesteps, as below; a stage that changes how many there are says so here."""
+        return self.env.stream_length
 
     @property
     def name(self) -> str:

@@ -115,6 +115,13 @@ class GymnasiumEnv(Env):
         return self.num_envs == 1 or self.vectorization == "sync"
 
     @property
+    def max_episode_steps(self) -> int | None:
+        """The time limit that the environment is registered with."""
+        if isinstance(self.id_or_factory, str):
+            return self.kwargs.get("max_episode_steps") or _registered(self.id_or_factory).max_episode_steps
+        return None
+
+    @property
     def resumable(self) -> bool:
         """Whether the simulator gives its state."""
         self.open()

@@ -1,0 +1,302 @@
+"""Loader: mixes streams, runs their slots, and counts epochs of an exact length."""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
+
+from aexp_torch.composition.composition import unique_names
+from aexp_torch.env import Env
+from aexp_torch.errors import SpecError
+from aexp_torch.loading.episodes import EpisodeQuota
+from aexp_torch.loading.mixture import Mixture, Weights
+from aexp_torch.loading.slots import Slots
+from aexp_torch.loading.trajectory import Actor, Drive
+from aexp_torch.specs import EnvSpec
+from aexp_torch.timestep import TimeStep
+
+__all__ = ["Loader"]
+
+UNBOUNDED = 2**31 - 1
+Take = Callable[[Slots, int], Any]
+
+
+class Loader:
+    """Hands the timesteps of one or several streams to a trainer, an exact number an epoch.
+
+    At every step a source is drawn by the weights, and its next slot gives a timestep; the slot goes on when it is asked
+    again, with the answer it was given. An epoch is a stretch of `steps_per_epoch` steps of streams that persist: a
+    second `iter` goes on where the first stopped. Finite streams start over within it.
+
+    Args:
+      env: one environment, or `{name: environment}` to mix supervised data and reinforcement learning.
+      weights: relative weights by name (or in order), or a function from the step to such; equal by default.
+      num_workers: 0, everything runs in this process.
+      in_flight: number of slots per source on all ranks; one per rank by default.
+      steps_per_epoch: timesteps an epoch. None: the exact length where all sources are finite.
+      episodes: for evaluation: an epoch is the first N episodes of every source, in the order (round, slot, lane), and
+        one whole pass of every finite stream.
+      seed: S of all seeds.
+      until: what ends an epoch without a given length: the first source that is over, or all of them.
+      resume_epochs: False starts every epoch afresh, with the same seeds.
+      rank: which trainer process this is: slot s belongs to rank `s % world_size`.
+      world_size: number of trainer processes.
+      on_missing: for timesteps that are not answered, as for every Env; by default each Env's own.
+      feedback_timeout: seconds to wait for an answer that another thread may still give; by default each Env's own.
+      seed_prefix: put before source names in seeds (`"val/"`), so that evaluation runs other episodes.
+
+    Raises:
+      SpecError: no length, weights that do not fit, an `in_flight` that `world_size` does not divide.
+
+    >>> import aexp_torch as ae
+    >>> loader = ae.Loader(ae.GymnasiumEnv("CartPole-v1", num_envs=2), steps_per_epoch=3)
+    >>> for timestep in loader:
+    ...     timestep.reply(torch.zeros(2, dtype=torch.int64))
+    >>> len(loader)
+    3
+    """
+
+    def __init__(
+        self,
+        env: Env | Mapping[str, Env],
+        *,
+        weights: Weights | None = None,
+        num_workers: int = 0,
+        in_flight: int | None = None,
+        steps_per_epoch: int | None = None,
+        episodes: int | None = None,
+        seed: int = 0,
+        until: Literal["first", "all"] = "first",
+        resume_epochs: bool = True,
+        rank: int = 0,
+        world_size: int = 1,
+        on_missing: Literal["error", "repeat", "sample"] | None = None,
+        feedback_timeout: float | None = None,
+        seed_prefix: str = "",
+    ):
+        if num_workers != 0:
+            raise SpecError(f"Loader: expected num_workers=0 (this version steps in process), got {num_workers!r}.")
+        numbers = _slot_numbers(in_flight, rank, world_size)
+        self.episodes, self.until, self.resume_epochs = episodes, until, resume_epochs
+        envs = _named(env, {"on_missing": on_missing, "feedback_timeout": feedback_timeout})
+        self._envs = envs
+        self._num_slots = len(numbers) * world_size
+        self._mixture = Mixture(list(envs), weights, seed)
+        self._slots = {
+            name: Slots(member, seed, numbers, self._num_slots, seed_prefix) for name, member in envs.items()
+        }
+        self._specs: dict[str, EnvSpec] | None = None
+        self.steps_per_epoch = self._check_length(steps_per_epoch)
+        self._position = 0
+        self._resumed = False
+        self._current: tuple[str, int] | None = None
+        self._again: tuple[str, int] | None = None
+
+    @property
+    def specs(self) -> dict[str, EnvSpec]:
+        """`{source name: EnvSpec}` of everything that is mixed."""
+        if self._specs is None:
+            self._specs = {name: spec for slots in self._slots.values() for name, spec in slots.envs[0].specs.items()}
+        return self._specs
+
+    def __len__(self) -> int:
+        """The number of timesteps an epoch; with `episodes=` an upper bound."""
+        return self.steps_per_epoch
+
+    def __iter__(self) -> Iterator[TimeStep]:
+        return self.epoch(Slots.next)
+
+    def drive(self, actor: Actor, num_steps: int) -> Drive:
+        """Returns a sized, stateful iterable of trajectories; see `Drive`."""
+        return Drive(self, actor, num_steps)
+
+    def epoch(self, take: Take) -> Iterator[Any]:
+        """Yields what `take(slots, place)` gives, from the sources and slots whose turn it is, for one epoch."""
+        if not self.resume_epochs:
+            self.restart()
+        if self.episodes is not None:
+            yield from self._episodes(take)
+            return
+        if not self._resumed:
+            self._position = 0
+        self._resumed = False
+        while self._position < self.steps_per_epoch:
+            name, place = self._current = self._again or self._next_turn()
+            self._again = None
+            item = take(self._slots[name], place)
+            self._position += 1
+            yield item
+
+    def _next_turn(self) -> tuple[str, int]:
+        name = self._mixture.draw()
+        return name, self._slots[name].turn()
+
+    def _episodes(self, take: Take) -> Iterator[Any]:
+        """Yields whole passes of finite streams and the first N episodes of the others, source after source."""
+        for slots in self._slots.values():
+            left = [env.stream_length for env in slots.envs]
+            quotas = {
+                name: EpisodeQuota(self.episodes, spec.num_envs, len(slots.envs))
+                for name, spec in slots.envs[0].specs.items()
+            }
+            while True:
+                waiting = [place for place, length in enumerate(left) if _wants_more(place, length, quotas)]
+                if not waiting:
+                    break
+                for place in waiting:
+                    timestep = take(slots, place)
+                    if left[place] is None:
+                        timestep = quotas[timestep.source].filter(timestep, place)
+                    else:
+                        left[place] -= 1
+                    yield timestep
+
+    def restart(self) -> None:
+        """Starts every stream over with the same seeds."""
+        self._mixture.restart()
+        for slots in self._slots.values():
+            slots.restart()
+        self._position, self._resumed, self._current, self._again = 0, False, None, None
+
+    def close(self) -> None:
+        """Closes every slot."""
+        for slots in self._slots.values():
+            slots.close()
+
+    def _check_length(self, steps_per_epoch: int | None) -> int:
+        if self.until not in ("first", "all"):
+            raise SpecError(f"Loader: expected until='first' or 'all', got {self.until!r}.")
+        for name, given in (("steps_per_epoch", steps_per_epoch), ("episodes", self.episodes)):
+            if given is not None and (not isinstance(given, int) or given < 1):
+                raise SpecError(f"Loader: expected {name} of at least 1, got {given!r}.")
+        if self.episodes is not None:
+            return self._episodes_bound()
+        if steps_per_epoch is not None:
+            return steps_per_epoch
+        lengths = {name: self._longest(env) for name, env in self._envs.items()}
+        endless = [name for name, length in lengths.items() if length is None]
+        if endless:
+            raise SpecError(
+                f"Loader: expected steps_per_epoch=, since {endless} never end. Any number does: an epoch is a stretch"
+                " of streams that persist."
+            )
+        return self._steps_until(lengths)
+
+    def _longest(self, env: Env) -> int | None:
+        """Returns the timesteps of a finite stream on the rank that has most of them."""
+        lengths = []
+        for slot in range(self._num_slots):
+            member = copy.copy(env)
+            member.place(seed=0, slot=slot, num_slots=self._num_slots)
+            lengths.append(member.stream_length)
+            member.close()
+            if lengths[-1] is None:
+                return None
+        per_rank = len(next(iter(self._slots.values())).numbers)
+        ranks = self._num_slots // per_rank
+        return max(sum(lengths[rank::ranks]) for rank in range(ranks))
+
+    def _steps_until(self, lengths: dict[str, int]) -> int:
+        """Counts the draws until the first source, or the last of all, is over."""
+        drawn = dict.fromkeys(lengths, 0)
+        over: set[str] = set()
+        steps = 0
+        while len(over) < (1 if self.until == "first" else len(lengths)):
+            if steps > 1000 * sum(lengths.values()):
+                raise SpecError(
+                    f"Loader: expected weights under which {sorted(set(lengths) - over)} come to an end. Give"
+                    " steps_per_epoch=, or larger weights."
+                )
+            name = self._mixture.draw()
+            drawn[name] += 1
+            steps += 1
+            if drawn[name] == lengths[name]:
+                over.add(name)
+        self._mixture.restart()
+        return steps
+
+    def _episodes_bound(self) -> int:
+        """Returns a number of timesteps that N episodes do not exceed, as far as the environments say."""
+        total = 0
+        for slots in self._slots.values():
+            for env in slots.envs:
+                length = env.stream_length
+                if length is None and not env.episodic:
+                    raise SpecError(
+                        f"Loader: expected episodes that end for episodes={self.episodes}, {env.name!r} never shows"
+                        " LAST. Give it epochs=1, or use steps_per_epoch."
+                    )
+                if length is None:
+                    lanes = min(spec.num_envs for spec in env.specs.values()) * len(slots.envs)
+                    rounds = -(-self.episodes // lanes)
+                    if env.max_episode_steps is None:
+                        return UNBOUNDED
+                    length = rounds * (env.max_episode_steps + 1)
+                total += length
+        return total
+
+    def state_dict(self, again: bool = False) -> dict:
+        """Returns everything needed to go on exactly, as tensors and primitives.
+
+        Args:
+          again: the timestep that was handed out last is to be handed out once more, since its training step has not
+            been completed.
+        """
+        return {
+            "position": self._position - (1 if again and self._current else 0),
+            "again": self._current if again else self._again,
+            "mixture": self._mixture.state_dict(),
+            "sources": {name: slots.state_dict() for name, slots in self._slots.items()},
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Goes on from `state_dict`: the next `iter` yields the rest of that epoch."""
+        if list(state["sources"]) != list(self._slots):
+            raise SpecError(
+                f"Loader.load_state_dict: expected the sources {list(self._slots)}, got {list(state['sources'])}."
+            )
+        self._mixture.load_state_dict(state["mixture"])
+        for name, slots in self._slots.items():
+            slots.load_state_dict(state["sources"][name])
+        self._position = state["position"]
+        self._resumed = 0 < self._position < self.steps_per_epoch
+        self._again = tuple(state["again"]) if state["again"] else None
+
+
+def _wants_more(place: int, length: int | None, quotas: dict[str, EpisodeQuota]) -> bool:
+    return not all(quota.met(place) for quota in quotas.values()) if length is None else length > 0
+
+
+def _slot_numbers(in_flight: int | None, rank: int, world_size: int) -> list[int]:
+    if not 0 <= rank < world_size:
+        raise SpecError(f"Loader: expected 0 <= rank < world_size, got rank={rank!r}, world_size={world_size!r}.")
+    num_slots = world_size if in_flight is None else in_flight
+    if not isinstance(num_slots, int) or num_slots < 1 or num_slots % world_size:
+        raise SpecError(
+            f"Loader: expected in_flight as a multiple of world_size={world_size}, got {in_flight!r}: every rank runs"
+            " the same number of slots."
+        )
+    return list(range(rank, num_slots, world_size))
+
+
+def _named(env: Env | Mapping[str, Env], options: dict[str, Any]) -> dict[str, Env]:
+    """Returns copies of the environments by name, with unequal source names and the loader's options."""
+    if isinstance(env, Env):
+        given: dict[str | None, Env] = {None: env}
+    elif isinstance(env, Mapping) and env and all(isinstance(member, Env) for member in env.values()):
+        given = dict(env)
+    else:
+        raise SpecError(f"Loader: expected an Env, or a mapping of names to Envs, got {env!r}.")
+    members = [_recipe(member) for member in given.values()]
+    unique_names(members, list(given))
+    for member in members:
+        for option, value in options.items():
+            if value is not None:
+                setattr(member, option, value)
+    return {name or member.name: member for name, member in zip(given, members, strict=True)}
+
+
+def _recipe(env: Env) -> Env:
+    try:
+        return copy.copy(env)
+    except SpecError:  # around a live object
+        return env

@@ -1,0 +1,91 @@
+"""Slots: the running copies of one environment, asked in turn."""
+
+import copy
+from collections.abc import Iterator
+
+from aexp_torch.env import Env
+from aexp_torch.errors import SpecError
+from aexp_torch.timestep import TimeStep
+
+__all__ = ["Slots"]
+
+
+class Slots:
+    """Runs this rank's slots of one environment in this process and takes their timesteps in turn.
+
+    Args:
+      env: the environment; it is copied, slot by slot (one around a live object, which cannot be, is used itself).
+      seed: S of all seeds.
+      numbers: the slots that run here.
+      num_slots: how many there are on all ranks.
+      seed_prefix: put before source names in seeds.
+    """
+
+    def __init__(self, env: Env, seed: int, numbers: list[int], num_slots: int, seed_prefix: str):
+        self.numbers = numbers
+        self._place = {"seed": seed, "num_slots": num_slots, "seed_prefix": seed_prefix}
+        self.envs = _copies(env, len(numbers))
+        self.restart()
+
+    def restart(self) -> None:
+        """Makes every slot a recipe again: its stream starts over with the same seeds."""
+        for env, number in zip(self.envs, self.numbers, strict=True):
+            env.place(slot=number, **self._place)
+        self._iterators: list[Iterator[TimeStep] | None] = [None] * len(self.envs)
+        self._turn = 0
+
+    def turn(self) -> int:
+        """Returns the place of the slot that is next, and passes the turn on."""
+        place = self._turn
+        self._turn = (place + 1) % len(self.envs)
+        return place
+
+    def next(self, place: int) -> TimeStep:
+        """Returns the next timestep of the slot at `place`; a finite stream that is over starts over."""
+        for _ in range(2):
+            iterator = self._iterators[place]
+            if iterator is None:
+                iterator = self._iterators[place] = iter(self.envs[place])
+            for timestep in iterator:
+                return timestep
+            self._iterators[place] = None
+        raise SpecError(
+            f"Loader: expected timesteps from {self.envs[place].name!r}, slot {self.numbers[place]} has none (fewer"
+            " minibatches than slots?). Use a smaller in_flight or batch_size."
+        )
+
+    def again(self, place: int) -> None:
+        """Lets the slot at `place` show its outstanding timestep once more, if that is unanswered."""
+        self._iterators[place] = None
+
+    def close(self) -> None:
+        """Closes every slot."""
+        for env in self.envs:
+            env.close()
+        self._iterators = [None] * len(self.envs)
+
+    def state_dict(self) -> dict:
+        """Returns whose turn it is and the state of every slot, timesteps and answers in flight included."""
+        return {"turn": self._turn, "slots": {str(n): env.state_dict() for n, env in zip(self.numbers, self.envs, strict=True)}}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Goes on from `state_dict`."""
+        missing = [number for number in self.numbers if str(number) not in state["slots"]]
+        if missing:
+            raise SpecError(
+                f"Loader: expected the state of slots {self.numbers}, got {sorted(map(int, state['slots']))}."
+                " Resume with the same in_flight, rank and world_size."
+            )
+        self.restart()
+        self._turn = state["turn"]
+        for number, env in zip(self.numbers, self.envs, strict=True):
+            env.load_state_dict(state["slots"][str(number)])
+
+
+def _copies(env: Env, count: int) -> list[Env]:
+    try:
+        return [copy.copy(env) for _ in range(count)]
+    except SpecError:
+        if count > 1:
+            raise
+        return [env]
