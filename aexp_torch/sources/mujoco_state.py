@@ -1,0 +1,90 @@
+"""The physics of a MuJoCo simulation mid-episode, for `gymnasium_state`: `MjData` and `MjModel` as tensors.
+
+The integration state is MuJoCo's own (`mj_getState`). It is not all that is read: environments compare positions and
+forces of the last `mj_step` with those of the next, and `mj_forward` would compute them where the last step did not. So
+the arrays of `MjData` are stored too. Contacts and constraints (the arena) are not: the next `mj_step` finds them
+again; only code that reads them *between* restoring and stepping sees others.
+
+Of the model, every number is stored but meshes and textures, so that randomised masses and frictions come back.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from aexp_torch.sources.plain_state import TAG, pack, unpack
+
+__all__ = ["is_mujoco", "read_mujoco", "write_mujoco"]
+
+ARENA = ("efc_", "iefc_", "efm_", "island_", "map_", "bvh_")
+ASSETS = ("tex_", "mesh_", "skin_", "bvh_", "hfield_", "name_", "names", "text_", "paths")
+FLAGS = (
+    "flg_energypos",
+    "flg_energyvel",
+    "flg_subtreevel",
+    "flg_rnepost",
+    "nbody_awake",
+    "nparent_awake",
+    "ntree_awake",
+    "nv_awake",
+)
+
+
+def is_mujoco(value: Any) -> bool:
+    """Says whether a value is an `MjModel` or an `MjData`, without importing MuJoCo."""
+    kind = type(value)
+    return kind.__module__.partition(".")[0] == "mujoco" and kind.__name__ in ("MjModel", "MjData")
+
+
+def write_mujoco(value: Any) -> dict:
+    """Stores an `MjData` or `MjModel`."""
+    if type(value).__name__ == "MjModel":
+        options = _numbers(value.opt, ())
+        scalars = {name: getattr(value.opt, name) for name in _scalars(value.opt)}
+        return {
+            TAG: "MjModel",
+            "arrays": pack(value, _numbers(value, ASSETS)),
+            "options": pack(value.opt, options),
+            "scalars": scalars,
+        }
+    import mujoco
+
+    signature = mujoco.mjtState.mjSTATE_INTEGRATION
+    state = np.empty(mujoco.mj_stateSize(value.model, signature))
+    mujoco.mj_getState(value.model, value, state, signature)
+    flags = {name: getattr(value, name) for name in FLAGS if hasattr(value, name)}
+    return {
+        TAG: "MjData",
+        "state": torch.from_numpy(state),
+        "arrays": pack(value, _numbers(value, ARENA)),
+        "flags": flags,
+    }
+
+
+def read_mujoco(encoded: dict, existing: Any) -> Any:
+    """Writes what was stored into an existing `MjData` or `MjModel` (a renderer holds them too) and returns that."""
+    if encoded[TAG] == "MjModel":
+        unpack(existing, encoded["arrays"])
+        unpack(existing.opt, encoded["options"])
+        for name, number in encoded["scalars"].items():
+            setattr(existing.opt, name, number)
+        return existing
+    import mujoco
+
+    mujoco.mj_setState(existing.model, existing, encoded["state"].numpy(), mujoco.mjtState.mjSTATE_INTEGRATION)
+    unpack(existing, encoded["arrays"])
+    for name, flag in encoded["flags"].items():
+        setattr(existing, name, flag)
+    return existing
+
+
+def _numbers(owner: Any, without: tuple[str, ...]) -> list[str]:
+    names = [name for name in dir(owner) if not name.startswith(("_", *without))]
+    return [name for name in names if isinstance(array := getattr(owner, name), np.ndarray) and array.size]
+
+
+def _scalars(owner: Any) -> list[str]:
+    return [
+        name for name in dir(owner) if not name.startswith("_") and type(getattr(owner, name)) in (int, float, bool)
+    ]

@@ -1,0 +1,384 @@
+"""Restore at every step: a new and a used simulator go on bit for bit like the one that was never stopped."""
+
+import io
+import multiprocessing
+import random
+import re
+import sys
+import types
+from collections import OrderedDict, deque
+from enum import Enum
+
+import numpy as np
+import pytest
+import torch
+
+from aexp_torch.errors import SpecError
+
+pytest.importorskip("gymnasium")
+
+import gymnasium
+from gymnasium import wrappers
+from gymnasium.vector import SyncVectorEnv
+from gymnasium.wrappers import vector as vector_wrappers
+
+from aexp_torch.sources.gymnasium_state import restore, snapshot, why_not_resumable
+
+CLASSIC = ["Acrobot-v1", "CartPole-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1"]
+TOY = ["Blackjack-v1", "CliffWalking-v1", "CliffWalkingSlippery-v1", "FrozenLake-v1", "FrozenLake8x8-v1", "Taxi-v4"]
+MUJOCO = ["Ant", "HalfCheetah", "Hopper", "Humanoid", "HumanoidStandup", "InvertedDoublePendulum", "InvertedPendulum"]
+MUJOCO += ["Pusher", "Reacher", "Swimmer", "Walker2d"]
+
+
+class Phase(Enum):
+    """Is something that an environment may keep."""
+
+    DAY = 1
+    NIGHT = 2
+
+
+class Keeper(gymnasium.Env):
+    """Keeps one value in an attribute."""
+
+    observation_space = gymnasium.spaces.Discrete(2)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, value=None):
+        self.value = value
+
+
+def through_a_file(state):
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)
+
+
+def same(left, right):
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+    if isinstance(left, tuple | list | deque):
+        return type(left) is type(right) and len(left) == len(right) and all(map(same, left, right))
+    equal = np.array_equal(left, right, equal_nan=getattr(left, "dtype", None) == np.float64)
+    return type(left) is type(right) and equal and getattr(left, "dtype", 0) == getattr(right, "dtype", 0)
+
+
+def advance(env, action, done):
+    """Makes one step (a reset after the end of an episode, unless lanes reset themselves) and says what came."""
+    if done:
+        return (env.reset()[0],), False
+    *came, _ = env.step(action)
+    return tuple(came), isinstance(env, gymnasium.Env) and (came[2] or came[3])
+
+
+def check_every_step(make, num_steps=40, more=20, every=1):
+    """Compares, from every step on, a new and a used environment with one that was never stopped."""
+    env, used = make(), make()
+    env.action_space.seed(0)
+    actions = [env.action_space.sample() for _ in range(num_steps + more)]
+    env.reset(seed=3)
+    used.reset(seed=4)
+    used.step(actions[0])
+    states, stream, done = [], [], False
+    for number, action in enumerate(actions):
+        if number < num_steps and number % every == 0:
+            assert why_not_resumable(env) is None
+            states.append((number, done, through_a_file(snapshot(env))))
+        came, done = advance(env, action, done)
+        stream.append(came)
+    for number, done_then, state in states:
+        for other in (make(), used):
+            restore(other, state)
+            done = done_then
+            for step in range(number, min(number + more, len(actions))):
+                came, done = advance(other, actions[step], done)
+                assert same(came, stream[step]), f"restored at {number}, differs at {step}"
+    assert any(len(came) == 1 for came in stream) or not isinstance(env, gymnasium.Env)
+
+
+@pytest.mark.parametrize("name", CLASSIC + TOY)
+def test_classic_control_and_toy_text(name):
+    check_every_step(lambda: gymnasium.make(name, max_episode_steps=17), every=8 if name == "Taxi-v4" else 1)
+
+
+def test_the_list_of_environments_is_complete():
+    modules = ("gymnasium.envs.classic_control", "gymnasium.envs.toy_text")
+    newest = {
+        spec.name: spec.id
+        for spec in sorted(gymnasium.registry.values(), key=lambda spec: spec.version or 0)
+        if str(spec.entry_point).startswith(modules)
+    }
+    assert set(newest.values()) <= {*CLASSIC, *TOY}
+
+
+def test_a_frozen_lake_with_a_map_of_its_own():
+    check_every_step(lambda: gymnasium.make("FrozenLake-v1", desc=None, max_episode_steps=9))
+
+
+@pytest.mark.parametrize("mode", ["vector_entry_point", "sync"])
+def test_vector_environments(mode):
+    options = {"num_envs": 3, "vectorization_mode": mode, "max_episode_steps": 15}
+    check_every_step(lambda: gymnasium.make_vec("CartPole-v1", **options))
+
+
+WRAPPERS = {
+    "Autoreset": wrappers.Autoreset,
+    "ClipReward": lambda env: wrappers.ClipReward(env, 0, 0.5),
+    "DelayObservation": lambda env: wrappers.DelayObservation(env, 2),
+    "FlattenObservation": wrappers.FlattenObservation,
+    "FrameStackObservation": lambda env: wrappers.FrameStackObservation(env, 3),
+    "FrameStackObservation-zero": lambda env: wrappers.FrameStackObservation(env, 3, padding_type="zero"),
+    "MaxAndSkipObservation": lambda env: wrappers.MaxAndSkipObservation(env, 2),
+    "NormalizeObservation": wrappers.NormalizeObservation,
+    "NormalizeReward": wrappers.NormalizeReward,
+    "RecordEpisodeStatistics": wrappers.RecordEpisodeStatistics,
+    "RepeatAction": lambda env: wrappers.RepeatAction(env, 2),
+    "RescaleObservation": lambda env: wrappers.TransformObservation(env, lambda seen: seen * 2, None),
+    "StickyAction": lambda env: wrappers.StickyAction(env, 0.5, (1, 3)),
+    "TimeAwareObservation": wrappers.TimeAwareObservation,
+    "TimeAwareObservation-dict": lambda env: wrappers.TimeAwareObservation(env, flatten=False, normalize_time=True),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+def test_wrappers(wrap):
+    check_every_step(lambda: wrap(gymnasium.make("CartPole-v1", max_episode_steps=15)))
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        vector_wrappers.NormalizeObservation,
+        vector_wrappers.NormalizeReward,
+        vector_wrappers.RecordEpisodeStatistics,
+        vector_wrappers.FlattenObservation,
+        lambda env: vector_wrappers.RescaleObservation(vector_wrappers.ClipReward(env, 0, 1), 0, 1),
+    ],
+)
+def test_vector_wrappers(wrap):
+    def make():
+        low, high = np.full(4, -5, np.float32), np.full(4, 5, np.float32)
+        env = gymnasium.make_vec(
+            "CartPole-v1", num_envs=2, vectorization_mode="vector_entry_point", max_episode_steps=15
+        )
+        env.single_observation_space = gymnasium.spaces.Box(low, high)
+        env.observation_space = gymnasium.spaces.Box(np.tile(low, (2, 1)), np.tile(high, (2, 1)))
+        return wrap(env)
+
+    check_every_step(make, num_steps=25)
+
+
+VALUES = {
+    "numbers": [1, True, 1.5, 1 + 2j, None, "é", b"\0", 2**100, float("inf")],
+    "scalars": (
+        np.int64(1),
+        np.float32(0.1),
+        np.float64(0.1),
+        np.bool_(True),
+        np.str_("D"),
+        np.str_(""),
+        np.bytes_(b"x"),
+        np.float16(2),
+        np.uint8(3),
+        np.datetime64("2020-01-01"),
+    ),
+    "arrays": [
+        np.zeros((2, 0)),
+        np.array(3.5),
+        np.array([[b"S", b"F"]]),
+        np.array(["ab", "c"]),
+        np.eye(2) > 0,
+        np.arange(4, dtype=">i2"),
+        np.longdouble(1) / np.arange(1, 3, dtype=np.longdouble),
+    ],
+    "containers": {
+        "a": deque([1, (2, [3])], maxlen=4),
+        5: {1, 2},
+        (1, 2): frozenset({3}),
+        np.int64(3): OrderedDict(b=1, a=2),
+    },
+    "tagged": {"__kind__": "keep", "x": 1},
+    "enum": [Phase.NIGHT],
+    "tensor": torch.arange(3.0),
+}
+
+
+@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
+def test_values_come_back_with_their_types(value):
+    env = Keeper()
+    restore(env, through_a_file(snapshot(Keeper(value))))
+    assert type(env.value) is type(value)
+    assert repr(env.value) == repr(value)
+    if isinstance(value, list | tuple):
+        for left, right in zip(env.value, value, strict=True):
+            assert same(left, right)
+
+
+def test_memory_order_and_shared_memory_come_back():
+    block = np.arange(6.0)
+    shared = [1]
+    value = {"fortran": np.asfortranarray(np.ones((2, 3))), "all": block, "even": block[::2], "x": shared, "y": shared}
+    value["me"] = value
+    env = Keeper()
+    restore(env, through_a_file(snapshot(Keeper(value))))
+    assert env.value["fortran"].flags.f_contiguous
+    env.value["all"][:] = 7
+    env.value["x"].append(2)
+    assert env.value["even"].tolist() == [7, 7, 7]
+    assert env.value["y"] == [1, 2]
+    assert env.value["me"] is env.value
+    assert block[0] == 0
+
+
+@pytest.mark.parametrize("algorithm", ["PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"])
+def test_generators_go_on_in_place(algorithm):
+    first = np.random.Generator(getattr(np.random, algorithm)(1))
+    first.random(3, dtype=np.float32)  # leaves half a word behind
+    env = Keeper((first, random.Random(5), np.random.RandomState(6)))
+    state = through_a_file(snapshot(env))
+    expected = [first.random(dtype=np.float32), env.value[1].random(), env.value[2].normal()]
+    other = Keeper((existing := np.random.Generator(getattr(np.random, algorithm)(9)), random.Random(), None))
+    restore(other, state)
+    assert other.value[0] is existing
+    assert [other.value[0].random(dtype=np.float32), other.value[1].random(), other.value[2].normal()] == expected
+    restore(nothing := Keeper(), state)
+    assert nothing.value[0].random(dtype=np.float32) == expected[0]
+
+
+def test_two_generators_stay_two_where_there_was_one():
+    state = snapshot(Keeper([np.random.default_rng(1), np.random.default_rng(2)]))
+    one = np.random.default_rng(3)
+    restore(env := Keeper([one, one]), state)
+    assert [generator.random() for generator in env.value] == [np.random.default_rng(seed).random() for seed in (1, 2)]
+
+
+def test_attributes_that_appeared_later_go_and_constants_stay():
+    env = Keeper(1)
+    state = snapshot(env)
+    env.later, env.value, env.function, env.viewer = 5, 2, len, object()
+    restore(env, state)
+    assert vars(env).keys() == {"value", "function", "viewer"}
+    assert env.value == 1
+    restore(env := Keeper([len, 4]), snapshot(Keeper([len, 3])))
+    assert env.value == [len, 3]
+
+
+def test_a_snapshot_is_not_changed_by_the_environment():
+    env = Keeper(np.zeros(2))
+    state = snapshot(env)
+    env.value += 1
+    restore(env, state)
+    env.value += 1
+    restore(env, state)
+    assert env.value.tolist() == [0, 0]
+
+
+class Simulator:
+    """Is something that nobody knows."""
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (Simulator(), r"Keeper\.value holds a .*Simulator, which has no form"),
+        ([{"deep": (Simulator(),)}], r"Keeper\.value holds a .*Simulator"),
+        (iter([1]), r"Keeper\.value holds a builtins\.list_iterator"),
+        (deque([1]).append, r"Keeper\.value holds a builtins"),
+        (np.array([None]), r"Keeper\.value holds an array of dtype object"),
+        (types.SimpleNamespace(x=1), r"Keeper\.value holds a types\.SimpleNamespace"),
+        ({len: 1}, r"Keeper\.value holds a builtins\.builtin_function"),
+    ],
+)
+def test_unknown_state_is_refused_by_name(value, reason):
+    env = wrappers.OrderEnforcing(Keeper(value))
+    assert re.search(reason, why_not_resumable(env))
+    with pytest.raises(SpecError, match="snapshot: .*" + reason):
+        snapshot(env)
+
+
+def test_a_wrapper_is_named_too():
+    env = wrappers.OrderEnforcing(Keeper())
+    env.socket = Simulator()
+    assert "gymnasium.wrappers.common.OrderEnforcing.socket holds a" in why_not_resumable(env)
+
+
+def test_the_pipes_of_worker_processes_are_refused():
+    here, there = multiprocessing.Pipe()
+    with here, there:
+        assert "Keeper.value holds a multiprocessing.connection.Connection" in why_not_resumable(Keeper((here, there)))
+
+
+def test_box2d_is_refused():
+    pytest.importorskip("Box2D")
+    env = gymnasium.make("LunarLander-v3")
+    env.reset(seed=0)
+    assert "LunarLander." in why_not_resumable(env)
+
+
+def test_slots_are_refused():
+    class Slotted(Keeper):
+        __slots__ = ("hidden",)
+
+    assert "Slotted keeps hidden in __slots__" in why_not_resumable(Slotted())
+
+
+def test_other_layers_are_refused():
+    state = snapshot(gymnasium.make("CartPole-v1"))
+    with pytest.raises(SpecError, match=r"restore: expected the layers .*CartPoleEnv'\], got .*PendulumEnv'\]"):
+        restore(gymnasium.make("Pendulum-v1"), state)
+    with pytest.raises(SpecError, match="constants in the environment, one is missing"):
+        restore(Keeper(), snapshot(Keeper([len])))
+
+
+def test_environments_in_environments_are_restored_in_place():
+    def make():
+        return Keeper([gymnasium.make("CartPole-v1"), SyncVectorEnv([lambda: gymnasium.make("Pendulum-v1")])])
+
+    env, other = make(), make()
+    for inner in env.value:
+        inner.reset(seed=1)
+    before = list(other.value)
+    restore(other, through_a_file(snapshot(env)))
+    assert all(now is then for now, then in zip(other.value, before, strict=True))
+    assert same(other.value[0].step(1)[0], env.value[0].step(1)[0])
+    assert same(other.value[1].step(np.zeros((1, 1)))[0], env.value[1].step(np.zeros((1, 1)))[0])
+
+
+@pytest.fixture
+def mujoco(monkeypatch):
+    """Gives MuJoCo; imageio is needed by Gymnasium's renderer alone."""
+    found = pytest.importorskip("mujoco")
+    pytest.importorskip("glfw")
+    if "imageio" not in sys.modules:
+        try:
+            import imageio  # noqa: F401
+        except ImportError:
+            monkeypatch.setitem(sys.modules, "imageio", types.ModuleType("imageio"))
+    return found
+
+
+@pytest.mark.parametrize("name", MUJOCO)
+def test_mujoco(name, mujoco):
+    check_every_step(lambda: gymnasium.make(f"{name}-v5", max_episode_steps=25), more=60, every=7)
+
+
+def test_mujoco_models_that_were_changed(mujoco):
+    def make():
+        return gymnasium.make("Hopper-v5", max_episode_steps=25)
+
+    env, other = make(), make()
+    env.reset(seed=0)
+    env.unwrapped.model.body_mass[1:] *= 1.5
+    env.unwrapped.model.opt.gravity[2] = -5
+    env.unwrapped.model.opt.timestep *= 0.5
+    env.step(env.action_space.sample())
+    restore(other, through_a_file(snapshot(env)))
+    for _ in range(5):
+        action = env.action_space.sample()
+        assert same(env.step(action)[:4], other.step(action)[:4])
+
+
+def test_views_of_a_simulator_are_refused(mujoco):
+    env = gymnasium.make("Hopper-v5")
+    env.unwrapped.mine = env.unwrapped.data.qpos
+    assert "HopperEnv.mine holds an array that looks into the memory of a simulator" in why_not_resumable(env)
