@@ -4,7 +4,7 @@ from aexp_torch.composition import Composition, Interleave
 from aexp_torch.env import Env, Stage
 from aexp_torch.errors import ActionError, AexpError, EndOfStream, FeedbackError, MissingDependencyError, SpecError
 from aexp_torch.loading import Loader, Trajectory, evaluate
-from aexp_torch.sources import GymnasiumEnv
+from aexp_torch.sources import DatasetEnv, GymnasiumEnv
 from aexp_torch.specs import EnvSpec, Modality
 from aexp_torch.stages import Lambda, Noisy, ObserveReward
 from aexp_torch.timestep import StepType, Ticket, TimeStep, restart, termination, transition, truncation

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import dm_env
 import numpy as np
+import torch
 from dm_env import specs as dm_specs
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
@@ -46,9 +47,10 @@ def _hands_out(method: Callable) -> Callable:
     @functools.wraps(method)
     def reset(self: "Env", lanes: Tensor | None = None) -> TimeStep:
         self.open()
-        if lanes is not None:
-            self._require_lane_control()
-        return self._hand_out(method(self) if lanes is None else method(self, lanes))
+        lanes = self._check_lanes(lanes)
+        if lanes is None:
+            return self._hand_out(method(self))
+        return self._hand_out(method(self, lanes) if self.children or lanes.any() else self._repeat())
 
     @functools.wraps(method)
     def step(self: "Env", action: Any, lanes: Tensor | None = None) -> TimeStep:
@@ -57,10 +59,10 @@ def _hands_out(method: Callable) -> Callable:
             return self.reset()
         action = outstanding.ticket._address.settle(self, outstanding, action)
         try:
+            lanes = self._check_lanes(lanes)
             if lanes is None:
                 return self._hand_out(method(self, action))
-            self._require_lane_control()
-            return self._hand_out(method(self, action, lanes))
+            return self._hand_out(method(self, action, lanes) if self.children or lanes.any() else self._repeat())
         except EndOfStream:
             self._outstanding = None
             raise
@@ -283,12 +285,27 @@ class Env(IterableDataset, dm_env.Environment):
         self._outstanding = timestep
         return timestep
 
-    def _require_lane_control(self) -> None:
+    def _repeat(self) -> TimeStep:
+        """Returns the outstanding timestep once more, to be answered anew: every lane is held."""
+        return self._outstanding._replace(ticket=None)
+
+    def _check_lanes(self, lanes: Tensor | None) -> Tensor | None:
+        """Returns None where all lanes move."""
+        if lanes is None or self._outstanding is None:
+            return None
+        num_envs = len(self._outstanding.step_type)
+        if lanes.dtype is not torch.bool or lanes.shape != (num_envs,):
+            raise SpecError(
+                f"{self.name}: expected lanes as bool [{num_envs}], got {lanes.dtype} {list(lanes.shape)}."
+            )
+        if lanes.all():
+            return None
         if not self.lane_control:
             raise SpecError(
                 f"{self.name}: expected lane control for lanes=, {type(self).__name__} steps all lanes at once."
                 " Use num_envs=1, or vectorization='sync' for a Gymnasium environment."
             )
+        return lanes
 
     def action_check(self, source: str) -> Callable:
         """Returns the check of answers to timesteps of `source` (see `specs.check`)."""

@@ -6,6 +6,7 @@ To add one: a subclass of `Env` in a file of its own, a line here, a row in the 
 What changes the timesteps of another environment is a stage.
 """
 
+from aexp_torch.sources.dataset import DatasetEnv
 from aexp_torch.sources.gymnasium import GymnasiumEnv
 
-__all__ = ["GymnasiumEnv"]
+__all__ = ["DatasetEnv", "GymnasiumEnv"]

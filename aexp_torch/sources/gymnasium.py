@@ -160,27 +160,19 @@ class GymnasiumEnv(Env):
 
     def reset(self, lanes: Tensor | None = None) -> TimeStep:
         """Starts new episodes; the first reset seeds the lanes."""
-        everywhere = lanes is None or self._outstanding is None or bool(lanes.all())
-        if not everywhere and not lanes.any():
-            return self._outstanding._replace(ticket=None)
         seeds = None
         if not self._seeded:
             seeds = [int(self.seeds(lane).generate_state(1)[0]) for lane in range(self.num_envs)]
             self._seeded = True
-        active = None if everywhere else lanes.numpy()
+        active = None if lanes is None else lanes.numpy()
         timestep = restart(self._lanes.reset(seeds, active), self.num_envs)
-        if everywhere:
-            self._done = np.zeros(self.num_envs, bool)
-            return timestep
-        self._done = self._done & ~active
-        return select_lanes(lanes, timestep, self._outstanding)
+        self._done = np.zeros(self.num_envs, bool) if active is None else self._done & ~active
+        return timestep if lanes is None else select_lanes(lanes, timestep, self._outstanding)
 
     def step(self, action: dict, lanes: Tensor | None = None) -> TimeStep:
         """Steps every lane; those that ended before start a new episode instead."""
-        if lanes is None or bool(lanes.all()):
+        if lanes is None:
             return self._timestep(*self._lanes.step(action, self._done, None))
-        if not lanes.any():
-            return self._outstanding._replace(ticket=None)
         active, done = lanes.numpy(), self._done
         timestep = self._timestep(*self._lanes.step(action, done, active))
         self._done = np.where(active, self._done, done)

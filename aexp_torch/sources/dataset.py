@@ -1,0 +1,273 @@
+"""DatasetEnv: a dataset as an environment; one minibatch is one step."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from aexp_torch.env import Env, seed_sequence
+from aexp_torch.errors import EndOfStream, SpecError
+from aexp_torch.sources.dataset_loss import checked, prediction_spec_for, reward_function
+from aexp_torch.sources.dataset_passes import Minibatch, Passes
+from aexp_torch.sources.dataset_reading import open_reader
+from aexp_torch.sources.dataset_spec import guess_specs
+from aexp_torch.specs import EnvSpec, Modality
+from aexp_torch.specs.tree import map_tree
+from aexp_torch.timestep import StepType, TimeStep
+
+__all__ = ["DatasetEnv"]
+
+Mode = Literal["joint", "delayed", "split"]
+
+
+class DatasetEnv(Env):
+    """Streams the minibatches of a dataset; the agent sees x and y together, or predicts y and is told.
+
+    | mode | timesteps for minibatches 0..N-1 | answer |
+    |---|---|---|
+    | joint | N: x_t and y_t together, reward 0 | none is due |
+    | delayed | N + 1: x_0, then x_t with y_{t-1} and its reward, last y_{N-1} with its reward and no x | `predict:y` |
+    | split | 2 N: x_t, then y_t and its reward | `predict:y` to x_t; the answer to y_t is ignored |
+
+    Observation: the dataset's keys; (x, y) samples give `x` and `y`. The short last minibatch of a pass is filled up
+    with rows of 0, reward 0, where `mask:<key>` is False.
+    Action: `predict:y`, like y itself, or float32 [C] logits for the loss `"cross_entropy"`; empty in mode joint.
+    LAST has discount 1: data that ends is truncated.
+
+    Args:
+      data: dict or tuple of arrays or tensors, torch map-style or iterable dataset, `DataLoader` (it keeps its own
+        batching), `IterDataPipe`, TFDS `data_source`, WebDataset, or any other re-iterable of samples.
+      batch_size: rows B of a minibatch; not given with a `DataLoader`.
+      epochs: passes over the data, None for ever.
+      mode: see the table; the default is delayed where a loss is given, else joint.
+      loss: `(prediction, y) -> float32 [B]` (reward = -loss), `"cross_entropy"`, `"mse"`, or `"correct"` (reward 1 or 0).
+      episode: where LAST stands: at the end of a pass, of every minibatch (`"batch"`, not in mode joint), or nowhere.
+        The default is `"pass"` with `epochs`, else None.
+      target: the key of y.
+      shuffle: another order in each pass, from the seed.
+      drop_last: leaves out the short last minibatch of a pass.
+      specs: specs of keys that are known better than they can be guessed, at their places.
+      modalities: likewise for modalities.
+      prediction_spec: the spec of `predict:y`.
+      name: names the source; the default is the dataset's name or class.
+      seed: S of the order.
+      on_missing: as for every Env.
+      feedback_timeout: as for every Env, in seconds.
+      reading: more options of the reader: `shuffle_buffer` for iterables, `text_length` for strings.
+
+    Raises:
+      SpecError: empty or ragged data, missing keys, options that do not fit together.
+
+    >>> import torch
+    >>> data = {"x": torch.arange(6.0).view(6, 1), "y": torch.tensor([0, 1, 0, 1, 0, 1])}
+    >>> for timestep in DatasetEnv(data, batch_size=4, epochs=1):
+    ...     print(timestep.observation["y"].tolist(), timestep.observation.get("mask:y"))
+    [0, 1, 0, 1] None
+    [0, 1, 0, 0] tensor([ True,  True, False, False])
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        *,
+        batch_size: int | None = None,
+        epochs: int | None = None,
+        mode: Mode | None = None,
+        loss: str | Callable[[Any, Any], Tensor] | None = None,
+        episode: Literal["pass", "batch", "auto"] | None = "auto",
+        target: str = "y",
+        shuffle: bool = False,
+        drop_last: bool = False,
+        specs: Mapping[str, Any] | None = None,
+        modalities: Mapping[str, Modality] | None = None,
+        prediction_spec: Any = None,
+        name: str | None = None,
+        seed: int = 0,
+        on_missing: Literal["error", "repeat", "sample"] = "error",
+        feedback_timeout: float = 60.0,
+        **reading: Any,
+    ):
+        super().__init__(name, seed=seed, on_missing=on_missing, feedback_timeout=feedback_timeout)
+        mode = mode or ("joint" if loss is None else "delayed")
+        if episode == "auto":
+            episode = None if epochs is None else "pass"
+        _check_options(mode, loss, episode, epochs)
+        self.data, self.batch_size, self.epochs, self.drop_last, self.shuffle = data, batch_size, epochs, drop_last, shuffle
+        self.mode, self.loss, self.episode, self.target = mode, loss, episode, target
+        self.given_specs, self.given_modalities, self.prediction_spec = specs, modalities, prediction_spec
+        self.reading = reading
+        self._reward = reward_function(loss)
+
+    @property
+    def name(self) -> str:
+        """The given name, the dataset's own, or its class."""
+        if self._name is not None:
+            return self._name
+        info = getattr(self.data, "dataset_info", None) or getattr(self.data, "info", None)
+        own = getattr(info, "name", None) or getattr(self.data, "name", None)
+        return own if isinstance(own, str) else type(self.data).__name__
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self.close()
+        self._name = name
+
+    @property
+    def episodic(self) -> bool:
+        """Whether there is LAST."""
+        return self.episode is not None
+
+    @property
+    def lane_control(self) -> bool:
+        """Whether there is but one lane."""
+        return self.batch_size == 1
+
+    @property
+    def stream_length(self) -> int | None:
+        """The number of timesteps of all passes, where the data has a length."""
+        self.open()
+        batches = self._passes.reader.num_batches
+        if self.epochs is None or batches is None:
+            return None
+        if self.mode == "joint":
+            return self.epochs * batches
+        if self.mode == "split" or self.episode == "batch":
+            return self.epochs * batches * 2
+        return self.epochs * (batches + 1) if self.episode == "pass" else self.epochs * batches + 1
+
+    def on_open(self) -> None:
+        """Opens the data."""
+        order = int(seed_sequence(self.seed, self.seed_prefix + self.name).generate_state(1)[0])
+        reader = open_reader(
+            self.data,
+            batch_size=self.batch_size,
+            shuffle=self.shuffle,
+            seed=order,
+            slot=self.slot,
+            num_slots=self.num_slots,
+            drop_last=self.drop_last,
+            **self.reading,
+        )
+        self._passes = Passes(reader, self.epochs, f"DatasetEnv({self.name!r})")
+        self._keys = list(reader.peek())
+        self._asked: Minibatch | None = None  # its x was shown, its y is still owed
+        self._pass_over = True  # the next x opens an episode
+
+    def on_close(self) -> None:
+        """Closes the data."""
+        self._passes.reader.close()
+
+    def make_specs(self) -> dict[str, EnvSpec]:
+        """Guesses the specs from an example and the dataset's feature types."""
+        who, reader = f"DatasetEnv({self.name!r})", self._passes.reader
+        observation = guess_specs(self.data, reader.peek(), dict(self.given_specs or {}), who)
+        action = {}
+        if self.mode != "joint":
+            if self.target not in observation or len(observation) < 2:
+                raise SpecError(
+                    f"{who}: expected the target {self.target!r} and something to predict it from, the data has"
+                    f" {sorted(observation)}. Name the target with target=."
+                )
+            prediction = self.prediction_spec or prediction_spec_for(self.loss, observation[self.target], who)
+            action = {f"predict:{self.target}": prediction}
+        modalities = {"observation": dict(self.given_modalities or {})}
+        return {self.name: EnvSpec(observation, action, modalities=modalities, num_envs=reader.batch_size)}
+
+    def reset(self, lanes: Tensor | None = None) -> TimeStep:
+        """Starts over with a new pass."""
+        self._passes.begin()
+        self._asked, self._pass_over = None, True
+        return self._show(self._passes.next())
+
+    def step(self, action: dict, lanes: Tensor | None = None) -> TimeStep:
+        """Returns the next minibatch, and what the prediction before was worth."""
+        if self.mode == "joint":
+            return self._show(self._passes.next())
+        if self._asked is None:
+            return self._show(self._passes.next())
+        told, self._asked = self._asked, None
+        reward = self._worth(action, told)
+        closes = self.episode == "batch" or (self.episode == "pass" and told.closes)
+        if self.mode == "split" or closes:
+            return self._tell(told, reward, last=closes)
+        try:
+            return self._show(self._passes.next(), told, reward)
+        except EndOfStream:
+            return self._tell(told, reward, last=False)
+
+    def _show(self, minibatch: Minibatch, told: Minibatch | None = None, reward: Tensor | None = None) -> TimeStep:
+        """Shows x (in mode joint y too), together with the y and the reward that are owed."""
+        first = self._pass_over
+        self._pass_over = self.episode == "pass" and minibatch.closes
+        joint = self.mode == "joint"
+        step_type = StepType.FIRST if first else StepType.LAST if joint and self._pass_over else StepType.MID
+        hidden = {} if joint else {self.target: None}
+        observation = {**self._with_masks(minibatch, lambda key: joint or key != self.target), **hidden}
+        if not joint:
+            self._asked = minibatch
+        if told is not None:
+            observation |= self._with_masks(told, lambda key: key == self.target)
+        return self._timestep(step_type, observation, reward)
+
+    def _tell(self, told: Minibatch, reward: Tensor | None, last: bool) -> TimeStep:
+        """Shows y and the reward alone."""
+        absent = {key: map_tree(lambda _: None, value) for key, value in told.data.items()}
+        observation = absent | self._with_masks(told, lambda key: key == self.target)
+        if last:
+            self._pass_over = True
+        return self._timestep(StepType.LAST if last else StepType.MID, observation, reward)
+
+    def _with_masks(self, minibatch: Minibatch, wanted: Callable[[str], bool]) -> dict:
+        chosen = {key: value for key, value in minibatch.data.items() if wanted(key)}
+        masks = {} if minibatch.mask is None else {f"mask:{key}": minibatch.mask for key in chosen}
+        return chosen | masks
+
+    def _worth(self, action: dict, told: Minibatch) -> Tensor | None:
+        if self._reward is None:
+            return None
+        num_envs = self._passes.reader.batch_size
+        reward = self._reward(action[f"predict:{self.target}"], told.data[self.target])
+        reward = checked(reward, num_envs, f"DatasetEnv({self.name!r})")
+        return reward if told.mask is None else torch.where(told.mask, reward, 0.0)
+
+    def _timestep(self, step_type: StepType, observation: dict, reward: Tensor | None) -> TimeStep:
+        num_envs = self._passes.reader.batch_size
+        reward = torch.zeros(num_envs) if reward is None or step_type == StepType.FIRST else reward
+        return TimeStep(torch.full((num_envs,), step_type, dtype=torch.int8), reward, torch.ones(num_envs), observation)
+
+    def state_dict(self) -> dict:
+        """Adds the place in the data and the minibatch whose y is owed."""
+        self.open()
+        asked = None if self._asked is None else self._asked._asdict()
+        return super().state_dict() | {
+            "passes": self._passes.state_dict(),
+            "asked": asked,
+            "pass_over": self._pass_over,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Restores the place in the data."""
+        super().load_state_dict(state)
+        self._passes.load_state_dict(state["passes"])
+        self._asked = None if state["asked"] is None else Minibatch(**state["asked"])
+        self._pass_over = state["pass_over"]
+
+
+def _check_options(mode: str, loss: Any, episode: str | None, epochs: int | None) -> None:
+    if mode not in ("joint", "delayed", "split"):
+        raise SpecError(f"DatasetEnv: expected mode 'joint', 'delayed' or 'split', got {mode!r}.")
+    if episode not in ("pass", "batch", None):
+        raise SpecError(f"DatasetEnv: expected episode 'pass', 'batch' or None, got {episode!r}.")
+    if mode == "joint" and loss is not None:
+        raise SpecError(
+            "DatasetEnv: expected no loss in mode 'joint', where nothing is predicted: the agent has x and y and its own"
+            " loss. Use mode='delayed' or 'split' for a reward."
+        )
+    if mode == "joint" and episode == "batch":
+        raise SpecError(
+            "DatasetEnv: expected episode 'pass' or None in mode 'joint': one timestep cannot be FIRST and LAST. Use"
+            " mode='split'."
+        )
+    if epochs is not None and (not isinstance(epochs, int) or epochs < 1):
+        raise SpecError(f"DatasetEnv: expected epochs of at least 1, or None, got {epochs!r}.")
