@@ -1,0 +1,144 @@
+"""ResumableStream: the items of an iterable or a DataLoader, pass after pass, from any point of which it can go on."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from aexp_torch.errors import SpecError
+from aexp_torch.sources.dataset_reading.plain_values import from_plain, to_plain
+from aexp_torch.sources.dataset_reading.sample_format import SampleFormat, copy_leaf
+from aexp_torch.sources.dataset_reading.whole_stream import as_a_whole
+from aexp_torch.specs import map_tree
+
+__all__ = ["ResumableStream"]
+
+
+class Passes(Protocol):
+    """Is what can be read in passes: `IterablePasses`, `LoaderPasses`."""
+
+    seed: int
+
+    def renew(self) -> None: ...
+    def begin(self, pass_number: int) -> Iterator: ...
+    def state(self, iterator: Iterator | None) -> dict[str, Any] | None: ...
+    def resume(self, pass_number: int, state: Any) -> tuple[Iterator, bool]: ...
+
+
+class ResumableStream:
+    """Reads one item ahead, so that the end of a pass is known with its last item, also by whoever loads a state.
+
+    Args:
+      passes: the data.
+      make_format: makes the SampleFormat from the first item.
+      noun: what one item is, for messages: "sample" or "batch".
+      name: what the data is, for messages.
+      who: how errors name the reader.
+
+    Raises:
+      SpecError: the data is empty, or gives nothing in a later pass.
+    """
+
+    def __init__(self, passes: Passes, make_format: Callable[[Any], SampleFormat], noun: str, name: str, who: str):
+        self._passes, self._noun, self._name, self._who = passes, noun, name, who
+        self._iterator: Iterator | None = None
+        self._pass_number, self._num_read = 0, 0
+        self._between: dict[str, Any] | None = None  # the state, as loaded, in which the pass before left the data
+        self._held: dict[str, Any] | None = None
+        self._make_format = make_format
+        self._format: SampleFormat | None = None
+        self._begin()
+        self.example = map_tree(copy_leaf, self._held)
+
+    def has_next(self) -> bool:
+        """Says whether this pass has another item; begins it if that was not done yet."""
+        if not self._num_read:
+            self._begin()
+        return self._held is not None
+
+    def next(self) -> dict[str, Any]:
+        """Returns the next item of this pass, converted; only after `has_next` said so."""
+        item, self._held = self._held, self._read()
+        assert item is not None
+        return item
+
+    def next_pass(self) -> None:
+        """Goes to the next pass, dropping what is left of this one."""
+        if self._held is not None:
+            self._passes.renew()  # an iterable with a state of its own would otherwise go on in the middle
+        self._pass_number, self._num_read, self._held, self._iterator = self._pass_number + 1, 0, None, None
+
+    def state_dict(self) -> dict[str, Any]:
+        running = self._iterator if self._held is not None else None
+        data = self._between if self._between is not None else self._passes.state(running)
+        return {
+            "seed": self._passes.seed,
+            "pass": self._pass_number,
+            "num_read": self._num_read,
+            "held": to_plain(self._held, self._who),
+            "data": to_plain(data, self._who),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.close()
+        self._passes.renew()
+        self._passes.seed = state["seed"]
+        self._pass_number, self._num_read = state["pass"], state["num_read"]
+        self._held, self._between = from_plain(state["held"]), None
+        if self._held is None:
+            self._between = from_plain(state["data"])
+            return
+        with as_a_whole():
+            self._iterator, there = self._passes.resume(self._pass_number, from_plain(state["data"]))
+            if not there:
+                self._skip()
+
+    def close(self) -> None:
+        """Drops the iterator, and with it the processes of a DataLoader."""
+        self._iterator = None
+
+    def _begin(self) -> None:
+        with as_a_whole():
+            if self._between is not None:
+                self._iterator, _ = self._passes.resume(self._pass_number, self._between)
+                self._held, self._between = self._read(), None
+            if self._held is None:  # also where a loaded state was that of an ended pass, and has only ended it again
+                self._iterator = self._passes.begin(self._pass_number)
+                self._held = self._read()
+        if self._held is None:
+            self._complain_about_nothing()
+
+    def _read(self) -> dict[str, Any] | None:
+        assert self._iterator is not None
+        with as_a_whole():
+            item = next(self._iterator, _END)
+        if item is _END:
+            return None
+        if self._format is None:
+            self._format = self._make_format(item)
+        index, self._num_read = self._num_read, self._num_read + 1
+        return map_tree(copy_leaf, self._format.convert(item, index))
+
+    def _skip(self) -> None:
+        warnings.warn(
+            f"{self._who}: {self._name} has no state_dict(), so {self._num_read} {self._noun}(s) are read again and "
+            "skipped. Give it state_dict() and load_state_dict() to go on without reading.",
+            stacklevel=2,
+        )
+        assert self._iterator is not None
+        for index in range(self._num_read):
+            if next(self._iterator, _END) is _END:
+                raise SpecError(
+                    f"{self._who}: expected {self._num_read} {self._noun}s to skip in {self._name}, got {index}. "
+                    "Load the state with the data it was taken with."
+                )
+
+    def _complain_about_nothing(self) -> None:
+        where = f"{self._who}: expected at least one {self._noun} in {self._name}, got none"
+        if self._pass_number:
+            raise SpecError(
+                f"{where} in pass {self._pass_number}. Give something that can be iterated again and again."
+            )
+        raise SpecError(f"{where}. Check the path or the filter that it was made with.")
+
+
+_END = object()

@@ -1,0 +1,132 @@
+"""SampleFormat: what every sample of a dataset looks like, learnt from its first one."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+
+from aexp_torch.errors import SpecError
+from aexp_torch.sources.dataset_reading.sample_tree import sample_tree, shape_of
+from aexp_torch.sources.dataset_reading.text import DEFAULT_TEXT_LENGTH, encode_text, is_text, measure_text
+from aexp_torch.specs import flatten, map_tree, path_name, unflatten
+
+__all__ = ["SampleFormat", "copy_leaf", "stack_trees"]
+
+
+class SampleFormat:
+    """Converts samples to nested dicts of arrays, all with the keys, shapes and dtypes of the first one.
+
+    Args:
+      first: the first sample (or collated batch, with `batched=True`), as the dataset gives it.
+      who: how errors name the reader.
+      text_length: bytes of every text; None takes `longest`, or 256 where that gives nothing.
+      longest: called when there is text: yields samples of which the longest text of each key sets the length.
+      batched: values have a leading batch axis, which may differ.
+    """
+
+    def __init__(
+        self,
+        first: Any,
+        who: str,
+        text_length: int | None = None,
+        longest: Callable[[], Iterable[Any]] | None = None,
+        batched: bool = False,
+    ):
+        self._who, self._batched = who, batched
+        leaves = dict(self._flat(first, 0))
+        self._lengths = {path: text_length or DEFAULT_TEXT_LENGTH for path, leaf in leaves.items() if is_text(leaf)}
+        if self._lengths and text_length is None and longest is not None:
+            self._measure(longest())
+        self._expected: dict | None = None
+        self._expected = {path: self._signature(leaf) for path, leaf in flatten(self.convert(first, 0))}
+
+    def convert(self, sample: Any, index: int) -> dict[str, Any]:
+        """Returns sample number `index` as a nested dict of arrays and tensors, or raises a SpecError naming both."""
+        leaves = self._flat(sample, index)
+        if self._lengths:
+            leaves = [(path, self._encode(path, leaf, index)) for path, leaf in leaves]
+        if self._expected is not None:
+            self._check(leaves, index)
+        return unflatten(leaves)
+
+    def _flat(self, sample: Any, index: int) -> list[tuple[tuple[str, ...], Any]]:
+        try:
+            return list(flatten(sample_tree(sample)))
+        except SpecError as error:
+            raise SpecError(f"{self._who}: {error}, in {self._place(index)}.") from error
+
+    def _measure(self, samples: Iterable[Any]) -> None:
+        self._lengths = dict.fromkeys(self._lengths, 1)
+        for index, sample in enumerate(samples):
+            for path, leaf in self._flat(sample, index):
+                if path in self._lengths and is_text(leaf):
+                    self._lengths[path] = max(self._lengths[path], measure_text(leaf))
+
+    def _encode(self, path: tuple[str, ...], leaf: Any, index: int) -> Any:
+        if path not in self._lengths or not is_text(leaf):
+            return leaf
+        try:
+            return encode_text(leaf, self._lengths[path])
+        except SpecError as error:
+            raise SpecError(f"{self._who}: {error}, under {path_name(path)!r} in {self._place(index)}.") from error
+
+    def _signature(self, leaf: Any) -> tuple[str, bool]:
+        if self._batched and not leaf.ndim:
+            raise SpecError(f"{self._who}: expected a leading batch axis on every value, got a scalar.")
+        return shape_of(leaf[0] if self._batched and len(leaf) else leaf), isinstance(leaf, torch.Tensor)
+
+    def _check(self, leaves: list[tuple[tuple[str, ...], Any]], index: int) -> None:
+        expected = self._expected or {}
+        if {path for path, _ in leaves} != set(expected):
+            self._complain_about_keys({path for path, _ in leaves}, index)
+        for path, leaf in leaves:
+            if is_text(leaf) or self._signature(leaf) != expected[path]:
+                self._complain_about_shape(path, leaf, index)
+
+    def _complain_about_keys(self, paths: set[tuple[str, ...]], index: int) -> None:
+        expected = set(self._expected or {})
+        differences = [
+            f"{what} {sorted(map(path_name, some))}"
+            for what, some in (("without", expected - paths), ("with the additional", paths - expected))
+            if some
+        ]
+        raise SpecError(
+            f"{self._who}: expected the keys {sorted(map(path_name, expected))} of the first {self._noun}, got "
+            f"{self._place(index)} {' and '.join(differences)}. Give every {self._noun} the same keys."
+        )
+
+    def _complain_about_shape(self, path: tuple[str, ...], leaf: Any, index: int) -> None:
+        shape, is_tensor = (self._expected or {})[path]
+        got, kind = ("text", False) if is_text(leaf) else self._signature(leaf)
+        if got == shape:
+            shape, got = (f"{text} as {_kind(tensor)}" for text, tensor in ((shape, is_tensor), (got, kind)))
+        raise SpecError(
+            f"{self._who}: expected {path_name(path)!r} to be {shape} as in the first {self._noun}, got {got} in "
+            f"{self._place(index)}. Crop, pad or convert in the dataset so that all {self._noun}s are alike."
+        )
+
+    @property
+    def _noun(self) -> str:
+        return "batch" if self._batched else "sample"
+
+    def _place(self, index: int) -> str:
+        return f"{self._noun} {index}"
+
+
+def stack_trees(samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """Returns one nested dict with a new leading axis, in fresh memory."""
+    return map_tree(lambda *leaves: _stack(leaves), *samples)
+
+
+def copy_leaf(leaf: Any) -> Any:
+    """Returns the same values in fresh memory."""
+    return leaf.clone() if isinstance(leaf, torch.Tensor) else np.array(leaf)
+
+
+def _kind(is_tensor: bool) -> str:
+    return "a tensor" if is_tensor else "a numpy array"
+
+
+def _stack(leaves: tuple) -> Any:
+    return torch.stack(leaves) if isinstance(leaves[0], torch.Tensor) else np.stack(leaves)

@@ -1,0 +1,104 @@
+"""What people give as a sample (or as a collated batch) becomes a nested dict of arrays, tensors and text."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from aexp_torch.errors import SpecError
+from aexp_torch.sources.dataset_reading.text import is_text
+
+__all__ = ["sample_tree", "shape_of"]
+
+_DTYPES = {np.dtype(name) for name in ("bool", "float16", "float32", "float64", "complex64", "complex128")} | {
+    np.dtype(f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)
+}
+
+
+def sample_tree(sample: Any) -> dict[str, Any]:
+    """Returns a nested dict whose leaves are numpy arrays, tensors or text.
+
+    | sample | keys |
+    |---|---|
+    | mapping | its own, without those that begin with `__` (WebDataset's `__key__`, `__url__`) |
+    | two members | `x`, `y` |
+    | another number of members, and tuples further inside | `0`, `1`, ... (a NamedTuple's own field names) |
+    | one value | `x` |
+
+    Python bools, ints and floats, and lists of them, become bool, int64 and float32; a PIL image becomes its array.
+
+    Raises:
+      SpecError: naming the key of a value that is no number, text, array or tensor. Its text begins with "expected".
+    """
+    members = _members(sample)
+    if members is None:
+        return {"x": _leaf(sample, "x")}
+    if isinstance(sample, Mapping):
+        members = {key: value for key, value in members.items() if not key.startswith("__")}
+    elif len(members) == 2 and not hasattr(sample, "_fields"):
+        members = dict(zip("xy", members.values()))
+    if not members:
+        raise SpecError(f"expected a sample with at least one value, got {sample!r}")
+    return {key: _tree(value, key) for key, value in members.items()}
+
+
+def shape_of(leaf: Any) -> str:
+    """Describes an array for people: `float32 [4]`."""
+    return f"{str(leaf.dtype).removeprefix('torch.')} {list(leaf.shape)}"
+
+
+def _tree(value: Any, key: str) -> Any:
+    members = _members(value)
+    if members is None:
+        return _leaf(value, key)
+    return {name: _tree(member, f"{key}/{name}") for name, member in members.items()}
+
+
+def _members(value: Any) -> dict[str, Any] | None:
+    if isinstance(value, Mapping):
+        return {str(key): member for key, member in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return dict(zip(value._fields, value))
+    if isinstance(value, tuple) or (isinstance(value, list) and not _is_array_like(value)):
+        return {str(index): member for index, member in enumerate(value)}
+    return None
+
+
+def _is_array_like(value: list) -> bool:
+    return all(
+        _is_array_like(item) if isinstance(item, list) else isinstance(item, bool | int | float | str | bytes)
+        for item in value
+    )
+
+
+def _leaf(value: Any, key: str) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.detach()
+    if isinstance(value, str | bytes):
+        return value
+    array = _to_array(value, key)
+    if is_text(array):
+        return array
+    if array.dtype not in _DTYPES:
+        raise SpecError(
+            f"expected numbers, bools or text under {key!r}, got {type(value).__name__} of dtype {array.dtype}. "
+            "Convert it in the dataset, or leave the key out"
+        )
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _to_array(value: Any, key: str) -> np.ndarray:
+    try:
+        if isinstance(value, bool | int) and not isinstance(value, np.generic):
+            return np.asarray(value, np.bool_ if isinstance(value, bool) else np.int64)
+        array = np.asarray(value) if _is_known(value) else np.asarray(None)
+    except (ValueError, OverflowError) as error:
+        raise SpecError(f"expected values of one shape under {key!r}, got {type(value).__name__}: {error}") from error
+    python_floats = isinstance(value, list | float) and not isinstance(value, np.generic)
+    return array.astype(np.float32) if python_floats and array.dtype == np.float64 else array
+
+
+def _is_known(value: Any) -> bool:
+    known = isinstance(value, np.ndarray | np.generic | list | float | complex)
+    return known or hasattr(value, "__array__") or hasattr(value, "__array_interface__")
