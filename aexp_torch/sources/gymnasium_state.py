@@ -14,6 +14,7 @@ import logging
 import pathlib
 import re
 import types
+from collections import deque
 from typing import Any
 
 import gymnasium
@@ -39,12 +40,17 @@ CONSTANT_TYPES = (
     *(type, types.ModuleType, types.FunctionType, functools.partial, np.ufunc),
     *(np.dtype, torch.dtype, torch.device),
 )
-# What the constructor was called with, what describes the environment, and what only draws it.
+# What the constructor was called with, and what describes the environment.
 CONSTANT_NAMES = frozenset(
     ("spec", "_cached_spec", "metadata", "_metadata", "_saved_kwargs", "_ezpickle_args", "_ezpickle_kwargs", "env_fns")
-    + ("render_mode", "screen", "screens", "clock", "clocks", "surf", "window", "window_surface", "isopen")
-    + ("viewer", "renderer", "mujoco_renderer")
+    + ("render_mode", "isopen", "screens", "clocks")
 )
+# What only draws it, where it is an object: a `clock` that is a number is state.
+DRAWING_NAMES = frozenset(
+    ("screen", "clock", "surf", "window", "window_surface", "viewer", "renderer", "mujoco_renderer")
+)
+DRAWING_MODULES = ("pygame", "glfw", "OpenGL", "matplotlib", "PIL")
+VALUES = (bool, int, float, complex, str, bytes, tuple, list, dict, set, deque, np.ndarray, np.generic, torch.Tensor)
 # Its checks are not made twice: they compare with what the environment returned before.
 CHECKED = {
     "checked_reset": True,
@@ -53,7 +59,6 @@ CHECKED = {
     "checked_data_reuse": True,
     "_previous_data": None,
 }
-DRAWING_MODULES = ("pygame", "glfw", "OpenGL", "matplotlib", "PIL")
 
 
 def why_not_resumable(env: Layer) -> str | None:
@@ -161,11 +166,14 @@ class _Reader:
 
     def _attributes(self, layer: Any, stored: dict[str, Any]) -> None:
         attributes = vars(layer)
-        for name in [name for name, value in attributes.items() if name not in stored and not _constant(name, value)]:
-            if not isinstance(attributes[name], Layer):
-                del attributes[name]  # what appeared later than the snapshot
+        later = [name for name in attributes if name not in stored and name not in DRAWING_NAMES]
+        for name in later:
+            if not (_constant(name, attributes[name]) or isinstance(attributes[name], Layer)):
+                del attributes[name]
         for name, encoded in stored.items():
-            attributes[name] = self._decode(encoded, attributes.get(name))
+            existing = attributes.get(name)
+            if encoded is not None or not _constant(name, existing):  # an open window stays where none was then
+                attributes[name] = self._decode(encoded, existing)
 
     def _other(self, encoded: dict[str, Any], existing: Any) -> Any:
         kind = encoded[TAG]
@@ -206,10 +214,12 @@ def _kind_of_physics(value: Any) -> str | None:
 
 
 def _constant(name: str, value: Any) -> bool:
-    drawing = type(value).__module__.partition(".")[0] in DRAWING_MODULES
     if isinstance(value, types.BuiltinFunctionType):
         return isinstance(value.__self__, types.ModuleType | type)  # the others are methods of something with a state
-    return name in CONSTANT_NAMES or isinstance(value, CONSTANT_TYPES) or drawing
+    if name in CONSTANT_NAMES or isinstance(value, CONSTANT_TYPES):
+        return True
+    drawing = name in DRAWING_NAMES and value is not None and not isinstance(value, VALUES)
+    return drawing or type(value).__module__.partition(".")[0] in DRAWING_MODULES
 
 
 def _slots(layer: Any) -> list[str]:

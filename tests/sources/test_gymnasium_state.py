@@ -263,6 +263,14 @@ def test_attributes_that_appeared_later_go_and_constants_stay():
     assert env.value == [len, 3]
 
 
+def test_a_window_stays_and_a_clock_that_counts_is_state():
+    env, other = Keeper(), Keeper()
+    env.clock, env.window, env.viewer = 3, None, Simulator()
+    other.clock, other.window, other.viewer = Simulator(), (window := Simulator()), None
+    restore(other, snapshot(env))
+    assert (other.clock, other.window, other.viewer) == (3, window, None)
+
+
 def test_a_snapshot_is_not_changed_by_the_environment():
     env = Keeper(np.zeros(2))
     state = snapshot(env)
