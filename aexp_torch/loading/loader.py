@@ -88,8 +88,9 @@ class Loader:
         self.steps_per_epoch = self._check_length(steps_per_epoch)
         self._position = 0
         self._resumed = False
-        self._current: tuple[str, int] | None = None
-        self._again: tuple[str, int] | None = None
+        self._turn: tuple[str, int] | None = None  # drawn, not handed out yet
+        self._current: tuple[str, int] | None = None  # handed out last
+        self._replay: tuple[str, int] | None = None  # to be handed out once more
 
     @property
     def specs(self) -> dict[str, EnvSpec]:
@@ -120,9 +121,13 @@ class Loader:
             self._position = 0
         self._resumed = False
         while self._position < self.steps_per_epoch:
-            name, place = self._current = self._again or self._next_turn()
-            self._again = None
-            item = take(self._slots[name], place)
+            if self._replay is not None:
+                (name, place), self._replay = self._replay, None
+                item = self._slots[name].show_again(place)
+            else:
+                name, place = self._turn = self._turn or self._next_turn()
+                item = take(self._slots[name], place)
+            self._turn, self._current = None, (name, place)
             self._position += 1
             yield item
 
@@ -155,7 +160,8 @@ class Loader:
         self._mixture.restart()
         for slots in self._slots.values():
             slots.restart()
-        self._position, self._resumed, self._current, self._again = 0, False, None, None
+        self._position, self._resumed = 0, False
+        self._turn = self._current = self._replay = None
 
     def close(self) -> None:
         """Closes every slot."""
@@ -234,16 +240,18 @@ class Loader:
                 total += length
         return total
 
-    def state_dict(self, again: bool = False) -> dict:
+    def state_dict(self, replay: bool = False) -> dict:
         """Returns everything needed to go on exactly, as tensors and primitives.
 
         Args:
-          again: the timestep that was handed out last is to be handed out once more, since its training step has not
-            been completed.
+          replay: the timestep that was handed out last is to be handed out once more, its training step was not
+            completed.
         """
+        replay = replay and self._current is not None
         return {
-            "position": self._position - (1 if again and self._current else 0),
-            "again": self._current if again else self._again,
+            "position": self._position - int(replay),
+            "turn": self._turn,
+            "replay": self._current if replay else self._replay,
             "mixture": self._mixture.state_dict(),
             "sources": {name: slots.state_dict() for name, slots in self._slots.items()},
         }
@@ -259,7 +267,7 @@ class Loader:
             slots.load_state_dict(state["sources"][name])
         self._position = state["position"]
         self._resumed = 0 < self._position < self.steps_per_epoch
-        self._again = tuple(state["again"]) if state["again"] else None
+        self._turn, self._replay = state["turn"], state["replay"]
 
 
 def _wants_more(place: int, length: int | None, quotas: dict[str, EpisodeQuota]) -> bool:

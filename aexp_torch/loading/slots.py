@@ -58,6 +58,13 @@ class Slots:
         """Lets the slot at `place` show its outstanding timestep once more, if that is unanswered."""
         self._iterators[place] = None
 
+    def show_again(self, place: int) -> TimeStep:
+        """Returns the outstanding timestep of the slot at `place`; an answer that it was given is dropped."""
+        self.again(place)
+        timestep = self.envs[place]._outstanding
+        timestep.ticket._address.action = None
+        return timestep
+
     def close(self) -> None:
         """Closes every slot."""
         for env in self.envs:

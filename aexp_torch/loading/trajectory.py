@@ -54,13 +54,19 @@ class Drive:
         if num_steps < 1 or not callable(actor):
             raise SpecError(f"Loader.drive: expected a function and num_steps >= 1, got {actor!r} and {num_steps!r}.")
         self.loader, self.actor, self.num_steps = loader, actor, num_steps
+        self._last: Trajectory | None = None  # handed out last
+        self._replay: Trajectory | None = None  # to be handed out once more
         self._partial: dict[tuple[str, int, str], list[tuple[TimeStep, Any, Any]]] = {}
 
     def __len__(self) -> int:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Trajectory | TimeStep]:
-        return self.loader.epoch(self._collect)
+        for item in self.loader.epoch(self._collect):
+            if self._replay is not None and isinstance(item, TimeStep) and self.loader.specs[item.source].action:
+                item, self._replay = self._replay, None
+            self._last = item if isinstance(item, Trajectory) else None
+            yield item
 
     def _collect(self, slots: "Slots", place: int) -> Trajectory | TimeStep:
         slots.again(place)  # the end of the last trajectory is unanswered: it begins this one
@@ -81,13 +87,15 @@ class Drive:
             result = self.actor(timestep)
         return result if isinstance(result, tuple) else (result, None)
 
-    def state_dict(self) -> dict:
-        """Returns the loader's state and the trajectories that are under way."""
+    def state_dict(self, replay: bool = False) -> dict:
+        """Returns the loader's state and the trajectories that are under way; `replay` as in `Loader.state_dict`."""
         partial = {
             key: [{"timestep": tuple(timestep[:4]), "action": action, "extras": extras} for timestep, action, extras in steps]
             for key, steps in self._partial.items()
         }
-        return {"loader": self.loader.state_dict(), "partial": partial}
+        last = self._last if replay else self._replay
+        packed = None if last is None else {**last._asdict(), "timesteps": tuple(last.timesteps[:4])}
+        return {"loader": self.loader.state_dict(replay), "partial": partial, "replay": packed}
 
     def load_state_dict(self, state: dict) -> None:
         """Goes on from `state_dict`."""
@@ -96,6 +104,8 @@ class Drive:
             key: [(TimeStep(*step["timestep"]), step["action"], step["extras"]) for step in steps]
             for key, steps in state["partial"].items()
         }
+        packed = state["replay"]
+        self._replay = packed and Trajectory(**{**packed, "timesteps": TimeStep(*packed["timesteps"])})
 
 
 def _stack(steps: list[tuple[TimeStep, Any, Any]], last: TimeStep) -> Trajectory:

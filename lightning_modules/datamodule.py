@@ -1,0 +1,188 @@
+"""ExperienceDataModule: streams for Trainer.fit, in every split, with the trainer's rank and a state that survives.
+
+Lightning saves a loader's state but does not restore it from a checkpoint at the end of an epoch, and under DDP keeps
+rank 0's alone. A DataModule's state it restores always, before the loaders are made: so the state is kept here.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import torch
+from lightning import LightningDataModule
+
+from aexp_torch import Env, EnvSpec, Loader, SpecError
+from aexp_torch.loading import Drive
+
+__all__ = ["ExperienceDataModule"]
+
+Streams = Env | Mapping[str, Env]
+
+
+class ExperienceDataModule(LightningDataModule):
+    """Feeds environments and datasets to a LightningModule, which answers with `timestep.reply(action)`.
+
+    Training streams persist over epochs; validation, test and prediction start afresh every time, with seeds of their
+    own. A checkpoint at any step, in the middle of an epoch or at its end, resumes at exactly the next minibatch.
+
+    Args:
+      train: one environment, or several by name to mix them.
+      val: environments for validation; the names should be those of `train`.
+      test: environments for testing.
+      predict: environments for prediction.
+      num_steps: T. With it, training steps get trajectories of T steps (`Loader.drive`), acted by the module's
+        `act(timestep)`; without it, timesteps.
+      weights: relative weights of the training sources by name; equal by default.
+      in_flight: slots per source on all ranks; one per rank by default.
+      steps_per_epoch: training steps an epoch; not needed where all training streams are finite.
+      episodes: episodes of every source in validation, testing and prediction; finite streams are passed through once.
+      seed: S of all seeds.
+      until: what ends an epoch without a given length: the first source that is over, or all of them.
+      on_missing: what follows a timestep that was not answered; by default each environment's own setting.
+      feedback_timeout: seconds to wait for an answer from another thread; by default each environment's own setting.
+    """
+
+    def __init__(
+        self,
+        train: Env | dict[str, Env],
+        val: Env | dict[str, Env] | None = None,
+        test: Env | dict[str, Env] | None = None,
+        predict: Env | dict[str, Env] | None = None,
+        *,
+        num_steps: int | None = None,
+        weights: dict[str, float] | Any = None,
+        in_flight: int | None = None,
+        steps_per_epoch: int | None = None,
+        episodes: int = 20,
+        seed: int = 0,
+        until: Literal["first", "all"] = "first",
+        on_missing: Literal["error", "repeat", "sample"] | None = None,
+        feedback_timeout: float | None = None,
+    ):
+        super().__init__()
+        self._streams: dict[str, Streams | None] = {"train": train, "val": val, "test": test, "predict": predict}
+        self._options = {
+            "seed": seed,
+            "on_missing": on_missing,
+            "feedback_timeout": feedback_timeout,
+            "in_flight": in_flight,
+        }
+        self._train_options = {"weights": weights, "steps_per_epoch": steps_per_epoch, "until": until}
+        self.num_steps, self.episodes = num_steps, episodes
+        self._train: Loader | Drive | None = None
+        self._train_ranks: dict[str, int] = {}
+        self._restored: dict | None = None
+        loader = Loader(train, **self._options, **self._train_options)  # says now what is wrong with the arguments
+        self._specs = loader.specs
+        loader.close()
+
+    @property
+    def specs(self) -> dict[str, EnvSpec]:
+        """`{source name: EnvSpec}` of the training streams, known before anything runs: agents are built from this."""
+        return self._specs
+
+    def train_dataloader(self) -> "Feed":
+        """Returns the training streams; the same ones each time it is asked."""
+        ranks = self._ranks()
+        if self._train is None or self._train_ranks != ranks:
+            afresh = self.trainer is not None and self.trainer.overfit_batches > 0
+            options = {**self._options, **self._train_options, **ranks, "resume_epochs": not afresh}
+            loader = Loader(self._streams["train"], **options)
+            self._train = loader if self.num_steps is None else loader.drive(self._act, self.num_steps)
+            self._train_ranks = ranks
+        if self._restored is not None:
+            self._train.load_state_dict(self._restored)
+            self._restored = None
+        return Feed(self._train)
+
+    def val_dataloader(self) -> "Loader | list":
+        """Returns the validation streams."""
+        return self._evaluation("val")
+
+    def test_dataloader(self) -> "Loader | list":
+        """Returns the test streams."""
+        return self._evaluation("test")
+
+    def predict_dataloader(self) -> "Loader | list":
+        """Returns the prediction streams."""
+        return self._evaluation("predict")
+
+    def _evaluation(self, split: str) -> "Loader | list":
+        streams = self._streams[split]
+        if streams is None:
+            return []
+        ranks = self._ranks()
+        return Loader(
+            streams,
+            **{**self._options, "in_flight": ranks["world_size"]},
+            **ranks,
+            episodes=self.episodes,
+            resume_epochs=False,
+            seed_prefix=f"{split}/",
+        )
+
+    def _ranks(self) -> dict[str, int]:
+        if self.trainer is None:
+            return {"rank": 0, "world_size": 1}
+        return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
+
+    def _act(self, timestep: Any) -> Any:
+        module = self.trainer.lightning_module
+        if not callable(getattr(module, "act", None)):
+            raise SpecError(
+                f"ExperienceDataModule: expected {type(module).__name__}.act(timestep), which num_steps="
+                f"{self.num_steps} needs to act between training steps. Write it, or leave num_steps out."
+            )
+        return module.act(timestep.to(module.device))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the state of the training streams of every rank."""
+        if self._train is None:
+            return {}
+        state = self._train.state_dict(replay=self._step_is_open())
+        world_size = self._ranks()["world_size"]
+        if world_size == 1:
+            return {"train": [state]}
+        states: list[Any] = [None] * world_size
+        torch.distributed.all_gather_object(states, state)
+        return {"train": states}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keeps this rank's part until the training streams are made."""
+        states = state_dict.get("train")
+        if not states:
+            return
+        ranks = self._ranks()
+        if len(states) != ranks["world_size"]:
+            raise SpecError(
+                f"ExperienceDataModule: expected a checkpoint of {ranks['world_size']} ranks, got one of {len(states)}."
+                " Resume with as many processes as wrote it."
+            )
+        self._restored = _from_the_start_of_an_epoch(states[ranks["rank"]])
+
+    def _step_is_open(self) -> bool:
+        """Tells whether the last batch was handed out but its training step has not been completed."""
+        if self.trainer is None or not self.trainer.training:
+            return False
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        return progress.ready > progress.processed
+
+
+
+class Feed:
+    """Hands streams to Lightning without their state, which Lightning would restore wrongly (see the module's text)."""
+
+    def __init__(self, streams: Loader | Drive):
+        self.streams = streams
+
+    def __len__(self) -> int:
+        return len(self.streams)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.streams)
+
+
+def _from_the_start_of_an_epoch(state: dict) -> dict:
+    """Sets the place in the epoch to 0: Lightning itself counts what is left of an epoch, by its own limits."""
+    if "loader" in state:
+        return {**state, "loader": _from_the_start_of_an_epoch(state["loader"])}
+    return {**state, "position": 0}
