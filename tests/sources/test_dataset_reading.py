@@ -1,6 +1,7 @@
 """Reading datasets: every sample once, the same order for the same seed, and restoring at every step."""
 
 import io
+import random
 import tarfile
 from typing import NamedTuple
 
@@ -18,7 +19,8 @@ from aexp_torch.specs import flatten
 
 pytestmark = [
     pytest.mark.timeout(120),
-    pytest.mark.filterwarnings("ignore:'set_vital' is deprecated"),  # raised by torchdata's StatefulDataLoader
+    pytest.mark.filterwarnings("ignore:'set_vital' is deprecated"),  # torchdata's StatefulDataLoader calls it
+    pytest.mark.filterwarnings("ignore:unclosed file <_io.BufferedReader name='.*tar'>"),  # webdataset leaves them open
 ]
 NUM_SAMPLES = 23
 
@@ -139,6 +141,12 @@ def stateful_loader(data, **kwargs):
     return StatefulDataLoader(data, batch_size=4, **kwargs)
 
 
+def with_replacement():
+    from torchdata.stateful_dataloader.sampler import RandomSampler
+
+    return RandomSampler(Squares(), replacement=True, num_samples=70, generator=generator())
+
+
 def generator():
     return torch.Generator().manual_seed(7)
 
@@ -167,15 +175,24 @@ LOADERS = {
     "weighted": lambda: DataLoader(
         Squares(), batch_size=4, sampler=WeightedRandomSampler([1.0] * NUM_SAMPLES, 70, generator=generator())
     ),
-    "stateful": lambda: stateful_loader(Squares()),
+    "stateful_loader": lambda: stateful_loader(Squares()),
     "stateful_shuffling": lambda: stateful_loader(Squares(), shuffle=True),
     "stateful_with_generator": lambda: stateful_loader(Squares(), shuffle=True, generator=generator()),
+    "stateful_weighted": lambda: stateful_loader(
+        Squares(), sampler=WeightedRandomSampler([1.0] * NUM_SAMPLES, 70, generator=generator()), generator=generator()
+    ),
+    "stateful_with_replacement": lambda: stateful_loader(Squares(), sampler=with_replacement(), generator=generator()),
     "stateful_of_stateful": lambda: stateful_loader(ResumesOnce()),
 }
+KINDS = {**INDEXED, **ITERABLE, **LOADERS}
 WITHOUT_STATE = pytest.mark.filterwarnings("ignore:.*has no state_dict")
 
 
-def read(reader, num_steps, ends=True):
+def arguments(kind, shuffle=False):
+    return {"batch_size": None if kind in LOADERS else 4, "shuffle": shuffle, "seed": 0}
+
+
+def read(reader, num_steps):
     """Takes steps, of which the end of a pass is one: None."""
     steps = []
     while len(steps) < num_steps:
@@ -250,7 +267,7 @@ OPTIONS = [
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("kind", [*INDEXED, *ITERABLE])
 def test_restore_at_every_step(kind, options):
-    data = {**INDEXED, **ITERABLE}[kind]()
+    data = KINDS[kind]()
     assert_restores_everywhere(lambda: open_reader(data, batch_size=4, seed=3, shuffle_buffer=6, **options))
 
 
@@ -259,7 +276,7 @@ def test_restore_at_every_step(kind, options):
 @pytest.mark.parametrize("kind", LOADERS)
 def test_restore_at_every_step_of_a_loader(kind, slot, num_slots):
     options = {"batch_size": None, "shuffle": False, "slot": slot, "num_slots": num_slots}
-    num_steps = 45 if kind == "weighted" else 20
+    num_steps = 45 if kind in ("weighted", "stateful_weighted", "stateful_with_replacement") else 20
     assert_restores_everywhere(lambda: open_reader(LOADERS[kind](), seed=3, **options), num_steps, num_steps // 20)
 
 
@@ -267,7 +284,7 @@ def test_restore_at_every_step_of_a_loader(kind, slot, num_slots):
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("kind", [*INDEXED, *ITERABLE])
 def test_slots_deal_every_sample_once(kind, shuffle):
-    data = {**INDEXED, **ITERABLE}[kind]()
+    data = KINDS[kind]()
     key = next(iter(open_reader(data, batch_size=4, shuffle=False, seed=0).peek()))
     whole = open_reader(data, batch_size=4, shuffle=shuffle, seed=1)
     slots = [open_reader(data, batch_size=4, shuffle=shuffle, seed=1, slot=slot, num_slots=4) for slot in range(4)]
@@ -292,24 +309,25 @@ def test_slots_deal_every_batch_of_a_loader_once(kind):
         assert [slot.num_batches for slot in slots] in ([len(some) for some in dealt], [None] * 4)
 
 
-@pytest.mark.parametrize("kind", [*INDEXED, *ITERABLE, *LOADERS])
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_order_follows_from_the_seed_and_no_global_generator_is_touched(kind):
-    is_loader = kind in LOADERS and kind not in ("stateful",)
-    make = {**LOADERS, **INDEXED, **ITERABLE}[kind]
-    options = {"batch_size": None, "shuffle": False} if is_loader else {"batch_size": 4, "shuffle": True}
+    options = arguments(kind, shuffle=kind not in LOADERS)
     runs = []
     for global_seed, seed in ((1, 5), (2, 5), (3, 6)):
         torch.manual_seed(global_seed)
         np.random.seed(global_seed)
-        data = make()
-        before = torch.get_rng_state(), str(np.random.get_state())
-        reader = open_reader(data, seed=seed, **options)
+        data = KINDS[kind]()
+        before = torch.get_rng_state(), str(np.random.get_state()), random.getstate()
+        reader = open_reader(data, **{**options, "seed": seed})
         reader.peek()
         runs.append(read(reader, 2 * NUM_SAMPLES))
         saved(reader.state_dict())
-        assert torch.equal(before[0], torch.get_rng_state()) and before[1] == str(np.random.get_state())
+        assert torch.equal(before[0], torch.get_rng_state()) and before[1:] == (
+            str(np.random.get_state()),
+            random.getstate(),
+        )
     assert_same(runs[0], runs[1])
-    if not is_loader or kind in ("shuffling", "stateful_shuffling"):
+    if kind not in LOADERS or kind in ("shuffling", "stateful_shuffling"):
         with pytest.raises(AssertionError):
             assert_same(runs[0], runs[2])
 
@@ -343,12 +361,10 @@ def test_a_slot_without_minibatches_ends_at_once():
 
 
 @WITHOUT_STATE
-@pytest.mark.parametrize("kind", [*INDEXED, *ITERABLE, *LOADERS])
+@pytest.mark.parametrize("kind", KINDS)
 def test_peek_moves_nothing_and_tells_the_truth(kind):
-    is_loader = kind in LOADERS and kind != "stateful"
-    make = {**LOADERS, **INDEXED, **ITERABLE}[kind]
-    options = {"batch_size": None if is_loader else 4, "shuffle": False, "seed": 0}
-    reader, peeked = open_reader(make(), **options), open_reader(make(), **options)
+    options = arguments(kind)
+    reader, peeked = open_reader(KINDS[kind](), **options), open_reader(KINDS[kind](), **options)
     for _ in range(10):
         example = dict(flatten(peeked.peek()))
         (batch,), (other,) = read(reader, 1), read(peeked, 1)
@@ -359,13 +375,10 @@ def test_peek_moves_nothing_and_tells_the_truth(kind):
                 assert len(leaf) == reader.batch_size
 
 
-@pytest.mark.parametrize("kind", [*INDEXED, *ITERABLE, *LOADERS])
+@pytest.mark.parametrize("kind", KINDS)
 def test_batches_are_fresh_memory(kind):
-    is_loader = kind in LOADERS and kind != "stateful"
-    make = {**LOADERS, **INDEXED, **ITERABLE}[kind]
-    options = {"batch_size": None if is_loader else 4, "shuffle": False, "seed": 0}
-    data = make()
-    reader, untouched = open_reader(data, **options), open_reader(make(), **options)
+    options = arguments(kind)
+    reader, untouched = open_reader(KINDS[kind](), **options), open_reader(KINDS[kind](), **options)
     for _ in range(12):
         for tree in (reader.peek(), (read(reader, 1)[0] or ({}, None))[0]):
             for path, leaf in flatten(tree):
@@ -378,7 +391,7 @@ def test_batches_are_fresh_memory(kind):
 @WITHOUT_STATE
 @pytest.mark.parametrize("kind", ["columns", "stream", "stateful", "resumes_once", "datapipe"])
 def test_restart_begins_a_new_pass_and_is_nothing_at_a_beginning(kind):
-    data = {**INDEXED, **ITERABLE}[kind]()
+    data = KINDS[kind]()
     reader, other = (open_reader(data, batch_size=4, shuffle=True, seed=0) for _ in range(2))
     reader.restart()
     first = read(reader, 2)
@@ -433,7 +446,10 @@ def test_a_stream_that_became_shorter_is_an_error():
     state = reader.state_dict()
     shorter = open_reader(IterableWrapper([1.0, 2.0]).map(float), batch_size=4, shuffle=False, seed=0)
     state["made_with"] = shorter.state_dict()["made_with"]
-    with pytest.warns(UserWarning), pytest.raises(SpecError, match=r"expected 17 samples to skip .* got 2"):
+    with (
+        pytest.warns(UserWarning, match="read again"),
+        pytest.raises(SpecError, match=r"expected 17 samples to skip .* got 2"),
+    ):
         shorter.load_state_dict(state)
 
 
@@ -675,7 +691,7 @@ def test_webdataset(shard, shuffle):
     assert {path: leaf.dtype for path, leaf in flatten(tree)} == {("cls",): np.int64, ("json", "square"): np.int64}
     assert_restores_everywhere(open_one, num_steps=16, stride=3)
     slots = [open_one(slot=slot, num_slots=3) for slot in range(3)]
-    assert sorted(sum((real_rows(read_pass(slot), "cls") for slot in slots), [])) == list(range(NUM_SAMPLES))
+    assert sorted(row for slot in slots for row in real_rows(read_pass(slot), "cls")) == list(range(NUM_SAMPLES))
     pairs = webdataset.WebDataset(shard, shardshuffle=False).decode().to_tuple("cls", "json")
     assert open_reader(pairs, batch_size=4, shuffle=False, seed=0).peek()["y"]["square"].shape == (1,)
     with tarfile.open(shard) as tar:
@@ -693,11 +709,9 @@ def test_tfds_data_source(tfds_builder):
     reader.close()
 
 
-@pytest.mark.parametrize("kind", [*INDEXED, *ITERABLE, *LOADERS])
+@pytest.mark.parametrize("kind", KINDS)
 def test_closing_twice_does_no_harm(kind):
-    is_loader = kind in LOADERS and kind != "stateful"
-    data = {**LOADERS, **INDEXED, **ITERABLE}[kind]()
-    reader = open_reader(data, batch_size=None if is_loader else 4, shuffle=False, seed=0)
+    reader = open_reader(KINDS[kind](), **arguments(kind))
     reader.next_batch()
     reader.close()
     reader.close()

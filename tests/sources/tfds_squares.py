@@ -9,7 +9,8 @@ class Squares(tfds.core.GeneratorBasedBuilder):
 
     def _info(self):
         return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict({"number": np.int64, "text": tfds.features.Text()})
+            features=tfds.features.FeaturesDict({"number": np.int64, "text": tfds.features.Text()}),
+            disable_shuffling=True,
         )
 
     def _split_generators(self, dl_manager):

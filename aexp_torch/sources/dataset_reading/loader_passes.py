@@ -17,22 +17,23 @@ __all__ = ["LoaderPasses"]
 class LoaderPasses:
     """Begins the passes of one DataLoader on a shallow copy, and takes and restores its state.
 
-    A loader and a sampler without a generator get one that is seeded for each pass; one that was given is cloned and
-    goes on from pass to pass as it would outside. A sampler with `set_epoch` is told the pass. What is random elsewhere
-    (a sampler of one's own without `generator`, augmentation in the main process) is not seeded here.
+    A loader and a sampler without a generator get one that is seeded for each pass. One that was given is cloned and
+    goes on from pass to pass as it would outside (a StatefulDataLoader's: in its first pass). A sampler with
+    `set_epoch` is told the pass. What is random elsewhere (a sampler of one's own without `generator`, augmentation in
+    the main process) is not seeded here.
     """
 
     def __init__(self, loader: DataLoader, seed: int, who: str):
         self._given, self._who, self.seed = loader, who, seed
-        self._per_pass = torch.Generator()
-        self._clones: dict[int, torch.Generator] = {}
+        self._per_pass: dict[str, torch.Generator] = {}
+        self._clones: dict[tuple[int, str], torch.Generator] = {}
         self._starts: list[torch.Tensor] = []
         self.renew()
 
     def renew(self) -> None:
         """Takes a fresh copy of the loader; cloned generators go on."""
         loader = copy.copy(self._given)
-        own: dict[str, Any] = {"_iterator": None, "generator": self._own_generator(loader.generator)}
+        own: dict[str, Any] = {"_iterator": None, "generator": self._own_generator(loader.generator, "loader")}
         own["sampler"] = self._own_sampler(loader.sampler)
         own["batch_sampler"] = self._own_sampler(loader.batch_sampler)
         if hasattr(own["batch_sampler"], "sampler"):
@@ -44,7 +45,8 @@ class LoaderPasses:
 
     def begin(self, pass_number: int) -> Iterator:
         """Returns an iterator over pass number `pass_number`."""
-        self._per_pass.manual_seed(pass_seed(self.seed, pass_number))
+        for generator in self._per_pass.values():
+            generator.manual_seed(pass_seed(self.seed, pass_number))
         self._starts = self._generator_states()
         for part in (self._loader.sampler, self._loader.batch_sampler):
             if hasattr(part, "set_epoch"):
@@ -75,16 +77,18 @@ class LoaderPasses:
         if hasattr(own, "generator"):
             # torchdata's sampler draws a seed from the global generator where the user gave none
             unseeded = type(own).__module__.startswith("torchdata") and self._given.generator is None
-            own.generator = self._own_generator(None if unseeded else own.generator)
+            own.generator = self._own_generator(None if unseeded else own.generator, "sampler")
         return own
 
-    def _own_generator(self, given: torch.Generator | None) -> torch.Generator:
+    def _own_generator(self, given: torch.Generator | None, role: str) -> torch.Generator:
+        # A state of torchdata's sampler leaves out what the loader draws: there the two must not share a generator.
+        role = role if hasattr(self._given, "state_dict") else "both"
         if given is None:
-            return self._per_pass
-        if id(given) not in self._clones:
-            self._clones[id(given)] = torch.Generator()
-            self._clones[id(given)].set_state(given.get_state())
-        return self._clones[id(given)]
+            return self._per_pass.setdefault(role, torch.Generator())
+        if (id(given), role) not in self._clones:
+            self._clones[id(given), role] = torch.Generator()
+            self._clones[id(given), role].set_state(given.get_state())
+        return self._clones[id(given), role]
 
     def _generator_states(self) -> list[torch.Tensor]:
         return [generator.get_state() for generator in self._clones.values()]

@@ -85,15 +85,15 @@ def _read_map_style(data: Any, options: ReadingOptions) -> Reader:
 
 def _read_indexed(samples: Columns | MapStyle, data: Any, options: ReadingOptions) -> Reader:
     _check_batch_size(options)
-    _check_total(options.count_batches(len(samples), options.batch_size or 1), data, options)
+    _check_length(len(samples), data, options)
     return IndexedReader(samples, options)
 
 
 def _read_iterable(data: Any, options: ReadingOptions) -> Reader:
     _check_batch_size(options)
     num_samples = _length(data)
+    _check_length(num_samples, data, options)
     total = None if num_samples is None else options.count_batches(num_samples, options.batch_size or 1)
-    _check_total(total, data, options)
     passes = IterablePasses(data, options.seed, options.who)
     stream = ResumableStream(passes, _format(options), "sample", type(data).__name__, options.who)
     order = ShuffleBuffer(stream, options.shuffle_buffer, options.seed, options.who) if options.shuffle else stream
@@ -110,7 +110,7 @@ def _read_loader(data: DataLoader, options: ReadingOptions) -> Reader:
         )
     exact = not (isinstance(data.dataset, IterableDataset) and data.num_workers)
     total = _length(data) if exact else None
-    _check_total(total, data, options)
+    _check_length(total, data, options)
     passes = LoaderPasses(data, options.seed, options.who)
     stream = ResumableStream(passes, _format(options, True), "batch", type(data).__name__, options.who)
     batch_size = data.batch_size or getattr(data.batch_sampler, "batch_size", None)
@@ -129,16 +129,16 @@ def _check_batch_size(options: ReadingOptions) -> None:
         )
 
 
-def _check_total(total: int | None, data: Any, options: ReadingOptions) -> None:
-    if total != 0:
-        return
-    length = _length(data if not isinstance(data, Mapping) else [])
-    if options.drop_last and length:
+def _check_length(length: int | None, data: Any, options: ReadingOptions) -> None:
+    if length == 0:
+        raise SpecError(
+            f"{options.who}: expected at least one sample in {type(data).__name__}, got none. Check its path."
+        )
+    if length is not None and options.drop_last and length < (options.batch_size or 1):
         raise SpecError(
             f"{options.who}: expected at least {options.batch_size} samples, because of drop_last=True, got {length}. "
             "Choose a smaller batch_size or drop_last=False."
         )
-    raise SpecError(f"{options.who}: expected at least one sample in {type(data).__name__}, got none. Check its path.")
 
 
 def _length(data: Any) -> int | None:

@@ -101,9 +101,10 @@ class ResumableStream:
             if self._between is not None:
                 self._iterator, _ = self._passes.resume(self._pass_number, self._between)
                 self._held, self._between = self._read(), None
-            if self._held is None:  # also where a loaded state was that of an ended pass, and has only ended it again
-                self._iterator = self._passes.begin(self._pass_number)
-                self._held = self._read()
+            for _ in range(2):  # some data, to which the state of an ended pass was loaded, only ends it once more
+                if self._held is None:
+                    self._iterator = self._passes.begin(self._pass_number)
+                    self._held = self._read()
         if self._held is None:
             self._complain_about_nothing()
 

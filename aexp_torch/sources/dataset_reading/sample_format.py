@@ -52,7 +52,7 @@ class SampleFormat:
 
     def _flat(self, sample: Any, index: int) -> list[tuple[tuple[str, ...], Any]]:
         try:
-            return list(flatten(sample_tree(sample)))
+            return list(flatten(sample_tree(sample, self._batched)))
         except SpecError as error:
             raise SpecError(f"{self._who}: {error}, in {self._place(index)}.") from error
 
@@ -61,13 +61,16 @@ class SampleFormat:
         for index, sample in enumerate(samples):
             for path, leaf in self._flat(sample, index):
                 if path in self._lengths and is_text(leaf):
-                    self._lengths[path] = max(self._lengths[path], measure_text(leaf))
+                    self._lengths[path] = max(self._lengths[path], self._text(measure_text, path, leaf, index))
 
     def _encode(self, path: tuple[str, ...], leaf: Any, index: int) -> Any:
         if path not in self._lengths or not is_text(leaf):
             return leaf
+        return self._text(lambda text: encode_text(text, self._lengths[path]), path, leaf, index)
+
+    def _text(self, function: Callable[[Any], Any], path: tuple[str, ...], leaf: Any, index: int) -> Any:
         try:
-            return encode_text(leaf, self._lengths[path])
+            return function(leaf)
         except SpecError as error:
             raise SpecError(f"{self._who}: {error}, under {path_name(path)!r} in {self._place(index)}.") from error
 

@@ -16,7 +16,7 @@ _DTYPES = {np.dtype(name) for name in ("bool", "float16", "float32", "float64", 
 }
 
 
-def sample_tree(sample: Any) -> dict[str, Any]:
+def sample_tree(sample: Any, batched: bool = False) -> dict[str, Any]:
     """Returns a nested dict whose leaves are numpy arrays, tensors or text.
 
     | sample | keys |
@@ -28,10 +28,14 @@ def sample_tree(sample: Any) -> dict[str, Any]:
 
     Python bools, ints and floats, and lists of them, become bool, int64 and float32; a PIL image becomes its array.
 
+    Args:
+      sample: one sample, or a batch of a DataLoader.
+      batched: a tuple of texts is one per row (so it is collated) and no group of keys.
+
     Raises:
       SpecError: naming the key of a value that is no number, text, array or tensor. Its text begins with "expected".
     """
-    members = _members(sample)
+    members = _members(sample, batched)
     if members is None:
         return {"x": _leaf(sample, "x")}
     if isinstance(sample, Mapping):
@@ -40,7 +44,7 @@ def sample_tree(sample: Any) -> dict[str, Any]:
         members = dict(zip("xy", members.values()))
     if not members:
         raise SpecError(f"expected a sample with at least one value, got {sample!r}")
-    return {key: _tree(value, key) for key, value in members.items()}
+    return {key: _tree(value, key, batched) for key, value in members.items()}
 
 
 def shape_of(leaf: Any) -> str:
@@ -48,14 +52,16 @@ def shape_of(leaf: Any) -> str:
     return f"{str(leaf.dtype).removeprefix('torch.')} {list(leaf.shape)}"
 
 
-def _tree(value: Any, key: str) -> Any:
-    members = _members(value)
+def _tree(value: Any, key: str, batched: bool) -> Any:
+    members = _members(value, batched)
     if members is None:
         return _leaf(value, key)
-    return {name: _tree(member, f"{key}/{name}") for name, member in members.items()}
+    return {name: _tree(member, f"{key}/{name}", batched) for name, member in members.items()}
 
 
-def _members(value: Any) -> dict[str, Any] | None:
+def _members(value: Any, batched: bool) -> dict[str, Any] | None:
+    if batched and isinstance(value, tuple) and all(isinstance(item, str | bytes) for item in value):
+        return None
     if isinstance(value, Mapping):
         return {str(key): member for key, member in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
@@ -80,12 +86,13 @@ def _leaf(value: Any, key: str) -> Any:
     array = _to_array(value, key)
     if is_text(array):
         return array
+    array = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
     if array.dtype not in _DTYPES:
         raise SpecError(
             f"expected numbers, bools or text under {key!r}, got {type(value).__name__} of dtype {array.dtype}. "
             "Convert it in the dataset, or leave the key out"
         )
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    return array
 
 
 def _to_array(value: Any, key: str) -> np.ndarray:
@@ -100,5 +107,5 @@ def _to_array(value: Any, key: str) -> np.ndarray:
 
 
 def _is_known(value: Any) -> bool:
-    known = isinstance(value, np.ndarray | np.generic | list | float | complex)
+    known = isinstance(value, np.ndarray | np.generic | list | tuple | float | complex)
     return known or hasattr(value, "__array__") or hasattr(value, "__array_interface__")
