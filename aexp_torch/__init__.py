@@ -1,5 +1,6 @@
 """Every environment and every dataset is a stream, one minibatch is one step, and the answer finds its way home."""
 
+from aexp_torch.catalog import digits
 from aexp_torch.composition import Composition, Interleave
 from aexp_torch.env import Env, Stage
 from aexp_torch.errors import ActionError, AexpError, EndOfStream, FeedbackError, MissingDependencyError, SpecError

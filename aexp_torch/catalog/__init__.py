@@ -1,0 +1,10 @@
+"""What is ready-made: datasets and environments that open with one call.
+
+Every entry is a function that returns a source as a recipe; it needs no network unless it says so.
+To add one: a function in a file of its own, with a return annotation, so that the command line can name it.
+How a provider's data is read belongs in `sources`.
+"""
+
+from aexp_torch.catalog.digits import digits
+
+__all__ = ["digits"]
