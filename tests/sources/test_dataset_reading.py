@@ -590,7 +590,7 @@ class Once:
         (Untidy({"a": np.zeros(2)}, {"a": np.zeros(3)}), r"'a' to be float64 \[2\] .* got float64 \[3\] in sample 1"),
         (Untidy({"a": 1}, {"a": 1.5}), r"'a' to be int64 \[\] .* got float32 \[\] in sample 1"),
         (Untidy({"a": 1}, {"a": "one"}), "got text in sample 1"),
-        (Untidy({"a": np.zeros(2)}, {"a": torch.zeros(2).double()}), "as a numpy array .* as a tensor in sample 1"),
+        (Untidy({"a": np.zeros(2)}, {"a": torch.zeros(2).double()}), "in a ndarray as .* in a Tensor in sample 1"),
         (Untidy({"a": 1}, {"a": None}), "under 'a', got NoneType of dtype object.* in sample 1"),
         (Untidy({"a": b"\xff\xd8"}), "bytes that are UTF-8 text"),
         (IterableWrapper([{"a": 1}, {"a": [1, 2]}]), r"got int64 \[2\] in sample 1"),

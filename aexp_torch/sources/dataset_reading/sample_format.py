@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from aexp_torch.errors import SpecError
-from aexp_torch.sources.dataset_reading.sample_tree import sample_tree, shape_of
+from aexp_torch.sources.dataset_reading.sample_tree import sample_tree
 from aexp_torch.sources.dataset_reading.text import DEFAULT_TEXT_LENGTH, encode_text, is_text, measure_text
 from aexp_torch.specs import flatten, map_tree, path_name, unflatten
 
@@ -74,10 +74,10 @@ class SampleFormat:
         except SpecError as error:
             raise SpecError(f"{self._who}: {error}, under {path_name(path)!r} in {self._place(index)}.") from error
 
-    def _signature(self, leaf: Any) -> tuple[str, bool]:
+    def _signature(self, leaf: Any) -> tuple[type, Any, tuple[int, ...]]:
         if self._batched and not leaf.ndim:
             raise SpecError(f"{self._who}: expected a leading batch axis on every value, got a scalar.")
-        return shape_of(leaf[0] if self._batched and len(leaf) else leaf), isinstance(leaf, torch.Tensor)
+        return type(leaf), leaf.dtype, tuple(leaf.shape[1:] if self._batched else leaf.shape)
 
     def _check(self, leaves: list[tuple[tuple[str, ...], Any]], index: int) -> None:
         expected = self._expected or {}
@@ -100,10 +100,11 @@ class SampleFormat:
         )
 
     def _complain_about_shape(self, path: tuple[str, ...], leaf: Any, index: int) -> None:
-        shape, is_tensor = (self._expected or {})[path]
-        got, kind = ("text", False) if is_text(leaf) else self._signature(leaf)
+        expected = (self._expected or {})[path]
+        came = None if is_text(leaf) else self._signature(leaf)
+        shape, got = _describe(expected), _describe(came)
         if got == shape:
-            shape, got = (f"{text} as {_kind(tensor)}" for text, tensor in ((shape, is_tensor), (got, kind)))
+            shape, got = f"{shape} in a {expected[0].__name__}", f"{got} in a {type(leaf).__name__}"
         raise SpecError(
             f"{self._who}: expected {path_name(path)!r} to be {shape} as in the first {self._noun}, got {got} in "
             f"{self._place(index)}. Crop, pad or convert in the dataset so that all {self._noun}s are alike."
@@ -127,8 +128,11 @@ def copy_leaf(leaf: Any) -> Any:
     return leaf.clone() if isinstance(leaf, torch.Tensor) else np.array(leaf)
 
 
-def _kind(is_tensor: bool) -> str:
-    return "a tensor" if is_tensor else "a numpy array"
+def _describe(signature: tuple[type, Any, tuple[int, ...]] | None) -> str:
+    if signature is None:
+        return "text"
+    _, dtype, shape = signature
+    return f"{str(dtype).removeprefix('torch.')} {list(shape)}"
 
 
 def _stack(leaves: tuple) -> Any:

@@ -9,7 +9,7 @@ import torch
 from aexp_torch.errors import SpecError
 from aexp_torch.sources.dataset_reading.text import is_text
 
-__all__ = ["sample_tree", "shape_of"]
+__all__ = ["sample_tree"]
 
 _DTYPES = {np.dtype(name) for name in ("bool", "float16", "float32", "float64", "complex64", "complex128")} | {
     np.dtype(f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)
@@ -47,11 +47,6 @@ def sample_tree(sample: Any, batched: bool = False) -> dict[str, Any]:
     return {key: _tree(value, key, batched) for key, value in members.items()}
 
 
-def shape_of(leaf: Any) -> str:
-    """Describes an array for people: `float32 [4]`."""
-    return f"{str(leaf.dtype).removeprefix('torch.')} {list(leaf.shape)}"
-
-
 def _tree(value: Any, key: str, batched: bool) -> Any:
     members = _members(value, batched)
     if members is None:
@@ -60,6 +55,8 @@ def _tree(value: Any, key: str, batched: bool) -> Any:
 
 
 def _members(value: Any, batched: bool) -> dict[str, Any] | None:
+    if isinstance(value, torch.Tensor | np.ndarray | int | float | str):  # most values, cheaply
+        return None
     if batched and isinstance(value, tuple) and all(isinstance(item, str | bytes) for item in value):
         return None
     if isinstance(value, Mapping):
