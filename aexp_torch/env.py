@@ -352,9 +352,13 @@ class Env(IterableDataset, dm_env.Environment):
         self.open()
         for child, child_state in zip(self.children, state["children"], strict=True):
             child.load_state_dict(child_state)
+        if self._mailbox is not None:
+            self._mailbox.close()  # what was handed out before belongs to another stream
+        self._mailbox = None
         if state["mailbox"] is not None:
             self._mailbox = Mailbox(self.name, self.slot)
             self._mailbox.load_state_dict(state["mailbox"])
+        vars(self).pop("_sampler", None)
         if state["sampler"] is not None:
             self._sampler = unpack_generator(state["sampler"])
         self._outstanding = unpack_timestep(state["outstanding"], {box.source: box for box in self._mailboxes()})
