@@ -395,6 +395,8 @@ class Stage(Env):
       env: the environment below.
     """
 
+    held: Tensor | None = None
+
     def __init__(self, env: Env):
         if not isinstance(env, Env):
             raise SpecError(
@@ -406,7 +408,11 @@ class Stage(Env):
         self.on_missing, self.feedback_timeout = env.on_missing, env.feedback_timeout
 
     def on_timestep(self, timestep: TimeStep) -> TimeStep:
-        """Changes a timestep on its way down to the agent; must not change what it is given."""
+        """Changes a timestep on its way down to the agent; must not change what it is given.
+
+        While lanes are held, `self.held` (bool [B], else None) says which: they repeat, and what is counted per lane
+        stands still there.
+        """
         return timestep
 
     def on_action(self, action: dict, timestep: TimeStep) -> dict:
@@ -472,8 +478,9 @@ class Stage(Env):
     def reset(self, lanes: Tensor | None = None) -> TimeStep:
         """Resets the environment below and changes what it hands out."""
         before = self._outstanding
-        timestep = self.on_timestep(self.env.reset() if lanes is None else self.env.reset(lanes))
-        return timestep if lanes is None or before is None else select_lanes(lanes, timestep, before)
+        if lanes is None:
+            return self.on_timestep(self.env.reset())
+        return self._moving(lanes, self.env.reset(lanes), before)
 
     def step(self, action: dict, lanes: Tensor | None = None) -> TimeStep:
         """Hands the changed answer to the environment below and changes what comes back."""
@@ -481,7 +488,14 @@ class Stage(Env):
         action = self.on_action(action, before)
         if lanes is None:
             return self.on_timestep(self.env.step(action))
-        return select_lanes(lanes, self.on_timestep(self.env.step(action, lanes)), before)
+        return self._moving(lanes, self.env.step(action, lanes), before)
+
+    def _moving(self, lanes: Tensor, timestep: TimeStep, before: TimeStep) -> TimeStep:
+        self.held = ~lanes
+        try:
+            return select_lanes(lanes, self.on_timestep(timestep), before)
+        finally:
+            self.held = None
 
 
 class Function(Stage):

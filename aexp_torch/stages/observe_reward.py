@@ -51,7 +51,9 @@ class ObserveReward(Stage):
             if before is None:
                 before = reward.new_zeros(len(reward), self.history)
             shown = torch.cat([before[:, 1:], reward[:, None]], dim=1)
-            reward = self._seen[timestep.source] = torch.where(timestep.first()[:, None], 0.0, shown)
+            shown = torch.where(timestep.first()[:, None], 0.0, shown)
+            reward = shown if self.held is None else torch.where(self.held[:, None], before, shown)
+            self._seen[timestep.source] = reward
         return timestep._replace(observation={**timestep.observation, self.key: reward})
 
     def on_spec(self, spec: EnvSpec) -> EnvSpec:
