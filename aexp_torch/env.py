@@ -265,7 +265,10 @@ class Env(IterableDataset, dm_env.Environment):
             self.place(seed=self.seed, slot=worker.id, num_slots=worker.num_workers, seed_prefix=self.seed_prefix)
         timestep = self._outstanding
         if timestep is None:
-            timestep = self.reset()
+            try:
+                timestep = self.reset()
+            except EndOfStream:  # a slot without data
+                return
             yield timestep
         elif not timestep.ticket._address.settled():
             yield timestep

@@ -130,6 +130,8 @@ class DatasetEnv(Env):
         batches = self._passes.reader.num_batches
         if self.epochs is None or batches is None:
             return None
+        if batches == 0:  # more slots than minibatches
+            return 0
         if self.mode == "joint":
             return self.epochs * batches
         if self.mode == "split" or self.episode == "batch":
