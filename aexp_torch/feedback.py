@@ -6,7 +6,6 @@ is asked for its next timestep. How an answer comes from another process is told
 
 import threading
 import time
-from collections.abc import Callable
 from multiprocessing import current_process, parent_process
 from multiprocessing.connection import wait
 from multiprocessing.synchronize import Event
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from aexp_torch.errors import ActionError, FeedbackError
+from aexp_torch.specs.check import Ended
 from aexp_torch.specs.tree import flatten
 from aexp_torch.timestep import Ticket, TimeStep
 
@@ -46,7 +46,6 @@ class Mailbox:
         self.owner: Env | None = None  # the outermost Env that handed the timestep out: its spec is what counts
         self.action: dict | None = None
         self.previous: dict | None = None
-        self.closed = False
         self._lock = threading.Lock()
         self._arrived = threading.Event()
         self._waiting = False
@@ -61,35 +60,43 @@ class Mailbox:
 
     def answer(self, timestep: TimeStep, action: Any) -> None:
         """Checks an answer and keeps it until the stream asks for it."""
-        self.post(timestep.ticket.step, action, lambda: not bool(timestep.last().all()))
+        self.post(timestep.ticket.step, action, timestep.last)
 
-    def post(self, step: int, action: Any, values_matter: Callable[[], bool]) -> None:
+    def post(self, step: int, action: Any, ended: Ended) -> None:
         """Takes the answer to `step`; see `TimeStep.reply` for what is accepted."""
-        if self.closed or self.owner is None:
-            raise FeedbackError(f"{self}: expected an open stream, it was closed before the answer to step {step} came.")
+        owner = self.owner
+        if owner is None:
+            raise FeedbackError(
+                f"{self}: expected an open stream, it was closed before the answer to step {step} came."
+            )
         try:
-            action = self.owner.action_check(self.source)(action, values_matter)
+            action = owner.action_check(self.source)(action, ended)
         except ActionError as error:
-            raise ActionError(f"{self}: the answer to step {step} does not fit: {error}") from None
+            raise self._misfit(step, error) from None
         if not action:
             return
         with self._lock:
-            self._keep(step, action)
+            if self.action is None and step == self.step:
+                self.action = action
+            else:
+                self._repeat(step, action)
         if self._waiting:
             self._arrived.set()
 
-    def _keep(self, step: int, action: dict) -> None:
+    def _misfit(self, step: int, error: ActionError) -> ActionError:
+        return ActionError(f"{self}: the answer to step {step} does not fit: {error}")
+
+    def _repeat(self, step: int, action: dict) -> None:
+        """Accepts the same values once more, and nothing else."""
         # A worker goes on as soon as it is answered; its consumer, who has not asked for more yet, may still repeat.
-        repeated = self._exported and step == self.step - 1
-        if step != self.step and not repeated:
+        left_behind = step != self.step
+        if left_behind and not (self._exported and step == self.step - 1):
             raise FeedbackError(
                 f"{self}: expected the answer to step {self.step}, got one to step {step}, which the stream has left"
                 " behind. Answer each timestep before asking for the next."
             )
-        kept = self.previous if repeated else self.action
-        if kept is None and not repeated:
-            self.action = action
-        elif kept is None or not _same(kept, action):
+        kept = self.previous if left_behind else self.action
+        if kept is None or not _same(kept, action):
             raise FeedbackError(f"{self}: step {step} was answered before with other values. Answer each step once.")
 
     def take(self) -> dict:
@@ -104,15 +111,19 @@ class Mailbox:
         """Returns the answer that `env.step` was given, checked unless it is the one that was checked here already."""
         if action is self.action and action is not None:
             return action
+        step = timestep.ticket.step
         try:
-            action = env.action_check(self.source)(action, lambda: not bool(timestep.last().all()))
+            action = env.action_check(self.source)(action, timestep.last)
         except ActionError as error:
-            raise ActionError(f"{self}: the answer to step {timestep.ticket.step} does not fit: {error}") from None
-        if env is self.owner and action:
-            with self._lock:
-                self._keep(timestep.ticket.step, action)
-            return self.action
-        return action
+            raise self._misfit(step, error) from None
+        if env is not self.owner or not action:
+            return action
+        with self._lock:
+            if self.action is None and step == self.step:
+                self.action = action
+            else:
+                self._repeat(step, action)
+        return self.action
 
     def settled(self) -> bool:
         """Tells whether the outstanding timestep was answered, or needs no answer."""
@@ -125,7 +136,9 @@ class Mailbox:
         """Tells whether nobody can still answer: the consumer is this very thread, and it asks for more."""
         if self._exported or threading.current_thread() is not threading.main_thread():
             return False
-        return parent_process() is None or torch.distributed.is_initialized()  # no worker: a trainer, or one of its ranks
+        return (
+            parent_process() is None or torch.distributed.is_initialized()
+        )  # no worker: a trainer, or one of its ranks
 
     def _wait(self) -> dict:
         deadline = time.monotonic() + self.owner.feedback_timeout
@@ -155,7 +168,6 @@ class Mailbox:
 
     def close(self) -> None:
         """Refuses every later answer."""
-        self.closed = True
         self.owner = None
 
     def export(self) -> "RemoteMailbox":

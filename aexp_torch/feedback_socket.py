@@ -91,7 +91,7 @@ class PostOffice:
         if box is None:
             return 2, f"expected an open stream, it was closed before the answer to step {step} came."
         try:
-            box.post(step, action, lambda: not all_last)
+            box.post(step, action, lambda: torch.tensor(all_last))
         except ActionError as error:
             return 1, str(error)
         except FeedbackError as error:

@@ -47,7 +47,7 @@ class Loader:
     Raises:
       SpecError: no length, weights that do not fit, an `in_flight` that `world_size` does not divide.
 
-    >>> import aexp_torch as ae
+    >>> import torch, aexp_torch as ae
     >>> loader = ae.Loader(ae.GymnasiumEnv("CartPole-v1", num_envs=2), steps_per_epoch=3)
     >>> for timestep in loader:
     ...     timestep.reply(torch.zeros(2, dtype=torch.int64))

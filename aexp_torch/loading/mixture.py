@@ -42,9 +42,7 @@ class Mixture:
     def restart(self) -> None:
         """Begins the draws again."""
         self.step = 0
-        self._generator = np.random.default_rng(
-            np.random.SeedSequence(self._seed, spawn_key=(zlib.crc32(b"Mixture"),))
-        )
+        self._generator = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(zlib.crc32(b"Mixture"),)))
 
     def draw(self) -> str:
         """Returns the name for this step and goes on to the next."""

@@ -73,7 +73,10 @@ class Slots:
 
     def state_dict(self) -> dict:
         """Returns whose turn it is and the state of every slot, timesteps and answers in flight included."""
-        return {"turn": self._turn, "slots": {str(n): env.state_dict() for n, env in zip(self.numbers, self.envs, strict=True)}}
+        return {
+            "turn": self._turn,
+            "slots": {str(n): env.state_dict() for n, env in zip(self.numbers, self.envs, strict=True)},
+        }
 
     def load_state_dict(self, state: dict) -> None:
         """Goes on from `state_dict`."""

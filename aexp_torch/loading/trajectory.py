@@ -90,7 +90,10 @@ class Drive:
     def state_dict(self, replay: bool = False) -> dict:
         """Returns the loader's state and the trajectories that are under way; `replay` as in `Loader.state_dict`."""
         partial = {
-            key: [{"timestep": tuple(timestep[:4]), "action": action, "extras": extras} for timestep, action, extras in steps]
+            key: [
+                {"timestep": tuple(timestep[:4]), "action": action, "extras": extras}
+                for timestep, action, extras in steps
+            ]
             for key, steps in self._partial.items()
         }
         last = self._last if replay else self._replay

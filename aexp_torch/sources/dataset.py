@@ -93,7 +93,13 @@ class DatasetEnv(Env):
         if episode == "auto":
             episode = None if epochs is None else "pass"
         _check_options(mode, loss, episode, epochs)
-        self.data, self.batch_size, self.epochs, self.drop_last, self.shuffle = data, batch_size, epochs, drop_last, shuffle
+        self.data, self.batch_size, self.epochs, self.drop_last, self.shuffle = (
+            data,
+            batch_size,
+            epochs,
+            drop_last,
+            shuffle,
+        )
         self.mode, self.loss, self.episode, self.target = mode, loss, episode, target
         self.given_specs, self.given_modalities, self.prediction_spec = specs, modalities, prediction_spec
         self.reading = reading

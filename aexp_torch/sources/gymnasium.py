@@ -62,8 +62,7 @@ class GymnasiumEnv(Env):
         super().__init__(name, seed=seed, on_missing=on_missing, feedback_timeout=feedback_timeout)
         if vectorization not in ("auto", "vector_entry_point", "sync"):
             raise SpecError(
-                "GymnasiumEnv: expected vectorization 'auto', 'vector_entry_point' or 'sync',"
-                f" got {vectorization!r}."
+                f"GymnasiumEnv: expected vectorization 'auto', 'vector_entry_point' or 'sync', got {vectorization!r}."
             )
         if not isinstance(num_envs, int) or num_envs < 1:
             raise SpecError(f"GymnasiumEnv: expected num_envs of at least 1, got {num_envs!r}.")
@@ -84,9 +83,7 @@ class GymnasiumEnv(Env):
                 )
             own = False
         else:
-            raise SpecError(
-                f"GymnasiumEnv: expected an id, a function or a gymnasium.Env, got {self.id_or_factory!r}."
-            )
+            raise SpecError(f"GymnasiumEnv: expected an id, a function or a gymnasium.Env, got {self.id_or_factory!r}.")
         if vectorization == "vector_entry_point" and not own:
             raise SpecError(
                 f"GymnasiumEnv: expected an id whose environment has a vectorised form of its own, {self.name!r} has"
@@ -179,14 +176,15 @@ class GymnasiumEnv(Env):
         return select_lanes(lanes, timestep, self._outstanding)
 
     def _timestep(self, observation: dict, reward: np.ndarray, terminated: np.ndarray, truncated: np.ndarray):
-        if not isfinite(reward.dot(reward)):  # one number tells of NaN and infinity anywhere
+        if not isfinite(np.add.reduce(reward)):  # one number tells of NaN and infinity anywhere
             self._refuse_reward(reward)
         before, done = self._done, terminated | truncated
         self._done = done
         step_type = np.subtract(done.view(np.int8), before.view(np.int8))
         np.add(step_type, self._one, out=step_type)
         discount = (~terminated).astype(np.float32)
-        return TimeStep(from_numpy(step_type), from_numpy(reward), from_numpy(discount), observation)
+        signals = from_numpy(step_type), from_numpy(reward), from_numpy(discount)
+        return tuple.__new__(TimeStep, (*signals, observation, None))  # half the time of TimeStep(...)
 
     def _refuse_reward(self, reward: np.ndarray) -> None:
         wrong = np.flatnonzero(~np.isfinite(reward))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from dm_env import specs
-from torch import Tensor
+from torch import Tensor, from_numpy
 
 from aexp_torch.errors import ActionError
 from aexp_torch.specs.env_spec import describe
@@ -19,7 +19,9 @@ from aexp_torch.specs.tree import flatten, path_name, unflatten
 __all__ = ["action_checker", "torch_dtype"]
 
 BoundsCheck = Callable[[np.ndarray], bool]
-LeafCheck = Callable[[Any, Callable[[], bool]], Tensor]
+Ended = Callable[[], Tensor]  # where lanes are LAST, bool [B]: if all of them are, values do not matter
+Check = Callable[[Any, Ended], dict]
+LeafCheck = Callable[[Any, Ended], Tensor]
 
 
 def torch_dtype(spec: specs.Array) -> torch.dtype:
@@ -27,13 +29,13 @@ def torch_dtype(spec: specs.Array) -> torch.dtype:
     return torch.from_numpy(np.empty(0, spec.dtype)).dtype
 
 
-def action_checker(spec: dict, num_envs: int) -> Callable[[Any, Callable[[], bool]], dict]:
+def action_checker(spec: dict, num_envs: int) -> Check:
     """Builds the check of one action spec.
 
     Returns:
-      `check(action, values_matter) -> dict`: takes a dict or, where the spec has a single leaf, a bare tensor; returns
-      a dict of CPU tensors [B, ...] in memory of their own. `values_matter()` is asked only when a value is out of
-      bounds. Raises ActionError.
+      `check(action, ended) -> dict`: takes a dict or, where the spec has a single leaf, a bare tensor; returns a dict of
+      CPU tensors [B, ...] in memory of their own. `ended()`, where lanes are LAST, is asked only when a value is out of
+      bounds: it does not matter if all of them are. Raises ActionError.
     """
     leaves = list(flatten(spec))
     checks = [(path, _leaf_check(path, leaf, num_envs)) for path, leaf in leaves]
@@ -42,30 +44,30 @@ def action_checker(spec: dict, num_envs: int) -> Callable[[Any, Callable[[], boo
     if len(leaves) == 1 and len(leaves[0][0]) == 1:
         return _single_leaf(spec, *leaves[0][0], checks[0][1])
 
-    def check(action: Any, values_matter: Callable[[], bool]) -> dict:
+    def check(action: Any, ended: Ended) -> dict:
         if not isinstance(action, dict):
             if len(leaves) > 1:
                 raise ActionError(f"expected a dict {describe(spec)}, got {_name(action)}.")
             action = unflatten([(leaves[0][0], action)])
         given = dict(flatten(action))
         _check_keys(spec, given)
-        return unflatten([(path, leaf_check(given[path], values_matter)) for path, leaf_check in checks])
+        return unflatten([(path, leaf_check(given[path], ended)) for path, leaf_check in checks])
 
     return check
 
 
-def _single_leaf(spec: dict, key: str, leaf_check: LeafCheck) -> Callable[[Any, Callable[[], bool]], dict]:
-    def check(action: Any, values_matter: Callable[[], bool]) -> dict:
+def _single_leaf(spec: dict, key: str, leaf_check: LeafCheck) -> Check:
+    def check(action: Any, ended: Ended) -> dict:
         if isinstance(action, dict):
             if len(action) != 1 or key not in action:
                 _check_keys(spec, dict(flatten(action)))
             action = action[key]
-        return {key: leaf_check(action, values_matter)}
+        return {key: leaf_check(action, ended)}
 
     return check
 
 
-def _check_nothing(action: Any, values_matter: Callable[[], bool]) -> dict:
+def _check_nothing(action: Any, ended: Ended) -> dict:
     if action is None or (isinstance(action, dict) and not action):
         return {}
     raise ActionError(f"expected no answer (the action spec is empty), got {_name(action)}. Reply None, or nothing.")
@@ -81,27 +83,34 @@ def _check_keys(spec: dict, given: dict) -> None:
 
 
 def _leaf_check(path: tuple, spec: specs.Array, num_envs: int) -> LeafCheck:
-    shape = torch.Size((num_envs, *spec.shape))
-    dtype = torch_dtype(spec)
+    shape = (num_envs, *spec.shape)
+    dtype, numpy_dtype = torch_dtype(spec), torch.empty(0, dtype=torch_dtype(spec)).numpy().dtype
     within = _bounds_check(spec)
 
-    def check(value: Any, values_matter: Callable[[], bool]) -> Tensor:
-        if not isinstance(value, Tensor):
-            if not isinstance(value, np.ndarray | np.generic):
-                raise ActionError(f"expected a tensor {dtype} {list(shape)} for {path_name(path)!r}, got {_name(value)}.")
-            value = torch.as_tensor(value)
-        if value.dtype is not dtype or value.shape != shape:
+    def check(value: Any, ended: Ended) -> Tensor:
+        try:
+            array = value.numpy().copy()
+        except (AttributeError, TypeError, RuntimeError):  # no tensor, or one on a device or with a gradient
+            array = _to_array(value, path, shape, dtype)
+        if array.dtype is not numpy_dtype or array.shape != shape:
             raise ActionError(
-                f"expected {path_name(path)!r} as {dtype} {list(shape)}, got {value.dtype} {list(value.shape)}."
+                f"expected {path_name(path)!r} as {dtype} {list(shape)}, got {_name(torch.as_tensor(value))}."
             )
-        array = (value if value.is_cpu and not value.requires_grad else value.detach().cpu()).numpy().copy()
         if within is not None and not within(array):
-            if values_matter():
+            if not ended().all():
                 raise ActionError(f"expected {path_name(path)!r} as {describe(spec)}, got {_offender(array, spec)}.")
             return zeros({"": spec}, num_envs)[""]  # ignored by the source, but still a valid action
-        return torch.from_numpy(array)
+        return from_numpy(array)
 
     return check
+
+
+def _to_array(value: Any, path: tuple, shape: tuple, dtype: torch.dtype) -> np.ndarray:
+    if isinstance(value, Tensor):
+        return value.detach().cpu().numpy().copy()
+    if isinstance(value, np.ndarray | np.generic):
+        return np.array(value)
+    raise ActionError(f"expected a tensor {dtype} {list(shape)} for {path_name(path)!r}, got {_name(value)}.")
 
 
 def _bounds_check(spec: specs.Array) -> BoundsCheck | None:
@@ -113,10 +122,11 @@ def _bounds_check(spec: specs.Array) -> BoundsCheck | None:
         limits = np.iinfo(spec.dtype)
         if np.all(low == limits.min) and np.all(high == limits.max):
             return None
-        if np.dtype(spec.dtype) == np.int64 and np.all(low == 0) and np.all(high == high.flat[0]):
-            top, largest = int(high.flat[0]), np.maximum.reduce
-            if not spec.shape:  # one comparison does both ends: negative numbers are huge as uint64
-                return lambda value: largest(value.view(np.uint64)) <= top
+        if not spec.shape and np.all(low == 0):
+            # No element is larger than all of them or-ed together, which is negative if one of them is: one cheap pass
+            # that is sure when it says yes.
+            top, all_bits = int(high), np.bitwise_or.reduce
+            return lambda value: 0 <= all_bits(value) <= top or bool(((value >= 0) & (value <= top)).all())
     return lambda value: bool(((value >= low) & (value <= high)).all())
 
 
@@ -129,5 +139,5 @@ def _name(value: Any) -> str:
     if isinstance(value, dict):
         return f"a dict with keys {[path_name(path) for path, _ in flatten(value)]}"
     if isinstance(value, Tensor):
-        return f"a tensor {value.dtype} {list(value.shape)}"
+        return f"{value.dtype} {list(value.shape)}"
     return f"{type(value).__name__} {value!r}"[:120]

@@ -15,7 +15,7 @@ from gymnasium import spaces
 
 from aexp_torch.errors import SpecError
 from aexp_torch.specs.spaces import space_members, space_to_spec
-from aexp_torch.specs.tree import flatten, path_name, unflatten
+from aexp_torch.specs.tree import path_name
 
 __all__ = ["action_lane_writer", "action_writer", "batch_reader", "lane_stacker", "stack_lanes"]
 
@@ -30,8 +30,8 @@ def batch_reader(space: spaces.Space, key: str) -> Callable[[Any], dict[str, Any
       key: the name of the leaf where the space has no names.
 
     Returns:
-      `read(batch) -> tree`. A batch is an array, or a dict or tuple of batches; Text is a tuple of str. A contiguous,
-      writeable array of the right dtype is *not* copied: copy the batch where the environment fills the same one again.
+      `read(batch) -> tree`. A batch is an array, or a dict or tuple of batches; Text is a tuple of str. A writeable
+      array of the right dtype without gaps is *not* copied: copy the batch where the environment fills the same one again.
 
     Raises:
       SpecError: from `read`, where a text is longer than its space allows.
@@ -43,7 +43,7 @@ def batch_reader(space: spaces.Space, key: str) -> Callable[[Any], dict[str, Any
     dtype, from_numpy = _dtype(space), torch.from_numpy
 
     def read(batch):  # the common case, as one function: a call more would cost a tenth of it
-        if batch.__class__ is np.ndarray and batch.dtype is dtype and batch.flags.carray:
+        if batch.__class__ is np.ndarray and batch.dtype is dtype and batch.flags.forc and batch.flags.writeable:
             return {key: from_numpy(batch)}
         return {key: from_numpy(np.require(batch, dtype, "CAW"))}
 
@@ -74,14 +74,16 @@ def action_writer(space: spaces.Space, key: str) -> Callable[[Any], Any]:
       key: the name of the leaf where the space has no names.
 
     Returns:
-      `write(action) -> batch`. The action is a tree of tensors `[B, ...]`, or the bare tensor where the tree has one
-      leaf. Arrays have the space's dtype; on the CPU and with the dtype unchanged they share the tensor's memory. Tuple
+      `write(action) -> batch`. The action is a tree of tensors `[B, ...]`. Arrays have the space's dtype; on the CPU and with the dtype unchanged they share the tensor's memory. Tuple
       gives a tuple, Dict a dict, Text a tuple of str.
 
     Raises:
       SpecError: from `write`, where the bytes of a text are not UTF-8.
     """
-    return _accept_bare(_writer, space, key)
+    if space_members(space) is not None:
+        return _writer(space, ())
+    write = _writer(space, (key,))
+    return lambda action: write(action[key])
 
 
 def action_lane_writer(space: spaces.Space, key: str) -> Callable[[Any, int], Any]:
@@ -91,7 +93,10 @@ def action_lane_writer(space: spaces.Space, key: str) -> Callable[[Any, int], An
       `write(action, lane)`: a numpy scalar for Discrete, an array in fresh memory for Box, MultiDiscrete and
       MultiBinary, a str for Text, dicts and tuples of these. The action is as in `action_writer`.
     """
-    return _accept_bare(_lane_writer, space, key)
+    if space_members(space) is not None:
+        return _lane_writer(space, ())
+    write = _lane_writer(space, (key,))
+    return lambda action, lane: write(action[key], lane)
 
 
 def _dtype(space: spaces.Space) -> np.dtype:
@@ -145,7 +150,12 @@ def _writer(space: spaces.Space, path: Path) -> Callable[[Any], Any]:
     if isinstance(space, spaces.Text):
         return lambda tensor: tuple(_decode(row, path) for row in tensor.numpy(force=True))
     dtype = space.dtype
-    return lambda tensor: tensor.numpy(force=True).astype(dtype, copy=False)
+
+    def write(tensor):
+        array = tensor.numpy() if tensor.is_cpu and not tensor.requires_grad else tensor.numpy(force=True)
+        return array if array.dtype is dtype else array.astype(dtype)
+
+    return write
 
 
 def _lane_writer(space: spaces.Space, path: Path) -> Callable[[Any, int], Any]:
@@ -162,18 +172,6 @@ def _lane_writer(space: spaces.Space, path: Path) -> Callable[[Any, int], Any]:
         return lambda tensor, lane: tensor.numpy(force=True)[lane].astype(dtype)
     # A copy, because an environment may keep its last action while the memory of the answer is used again.
     return lambda tensor, lane: np.array(tensor.numpy(force=True)[lane], dtype)
-
-
-def _accept_bare(compiler: Callable, space: spaces.Space, key: str) -> Callable:
-    """Compiles a writer that takes the whole tree of an action, or the tensor alone where the tree has one leaf."""
-    if space_members(space) is None:
-        write = compiler(space, (key,))
-        return lambda action, *lane: write(action[key] if action.__class__ is dict else action, *lane)
-    write = compiler(space, ())
-    paths = [path for path, _ in flatten(space_to_spec(space, key))]
-    if len(paths) != 1:
-        return write
-    return lambda action, *lane: write(action if isinstance(action, dict) else unflatten([(paths[0], action)]), *lane)
 
 
 def _encode(texts: Sequence[str], length: int, path: Path) -> np.ndarray:

@@ -29,7 +29,8 @@ class Lambda(Stage):
         `obs` returns untouched keeps its spec, anything else becomes an unbounded array.
 
     >>> import aexp_torch as ae
-    >>> env = ae.GymnasiumEnv("CartPole-v1", num_envs=2).pipe(ae.Lambda, obs=lambda o: {"pole": o["observation"][:, 2:]})
+    >>> env = ae.GymnasiumEnv("CartPole-v1", num_envs=2)
+    >>> env = env.pipe(ae.Lambda, obs=lambda obs: {"pole": obs["observation"][:, 2:]})
     >>> env.observation_spec()["pole"].shape
     (2,)
 
@@ -81,7 +82,7 @@ class Lambda(Stage):
     def _check_action(self, spec: EnvSpec) -> None:
         result = self.action(zeros(spec.action, spec.num_envs))
         try:
-            action_checker(spec.action, spec.num_envs)(result, lambda: True)
+            action_checker(spec.action, spec.num_envs)(result, lambda: torch.tensor(False))
         except ActionError as error:
             raise SpecError(
                 f"Lambda: action= does not turn the environment's own action into one that it takes: {error}"

@@ -184,8 +184,8 @@ def test_memory_is_shared_where_nothing_changes_and_fresh_otherwise():
     tensor = batch_reader(space, "observation")(batch)["observation"]
     batch += 1
     assert tensor.sum() == 6
-    assert np.shares_memory(action_writer(space, "action")(tensor), batch)
-    assert not np.shares_memory(action_lane_writer(space, "action")(tensor, 0), batch)
+    assert np.shares_memory(action_writer(space, "action")({"action": tensor}), batch)
+    assert not np.shares_memory(action_lane_writer(space, "action")({"action": tensor}, 0), batch)
     assert not np.shares_memory(stack_lanes(space, list(batch), "observation")["observation"].numpy(), batch)
 
 
@@ -198,13 +198,12 @@ def test_arrays_that_torch_cannot_hold_are_copied():
         assert torch.equal(read(batch)["observation"], torch.tensor(np.asarray(batch, np.float32).copy()))
 
 
-def test_a_bare_tensor_is_the_single_leaf_wherever_it_is():
+def test_writers_take_the_whole_tree():
     space = spaces.Dict({"arm": spaces.Tuple([spaces.Discrete(4)])})
-    tensor = torch.tensor([3, 1], requires_grad=False)
-    assert same(action_writer(space, "action")(tensor), {"arm": (np.array([3, 1]),)})
-    assert same(action_writer(space, "action")({"arm": {"0": tensor}}), {"arm": (np.array([3, 1]),)})
-    assert same(action_lane_writer(space, "action")(tensor, 1), {"arm": (np.int64(1),)})
-    with_gradient = torch.zeros(2, 3, requires_grad=True)
+    tree = {"arm": {"0": torch.tensor([3, 1])}}
+    assert same(action_writer(space, "action")(tree), {"arm": (np.array([3, 1]),)})
+    assert same(action_lane_writer(space, "action")(tree, 1), {"arm": (np.int64(1),)})
+    with_gradient = {"action": torch.zeros(2, 3, requires_grad=True)}
     assert same(action_writer(spaces.Box(-1, 1, (3,)), "action")(with_gradient), np.zeros((2, 3), np.float32))
 
 
@@ -212,7 +211,7 @@ def test_errors_name_the_place():
     with pytest.raises(SpecError, match="expected text of at most 12 bytes at '1', got 'aaaaaaaaaaaaa'"):
         batch_reader(spaces.Tuple([TEXT, TEXT]), "observation")((("a",), ("a" * 13,)))
     with pytest.raises(SpecError, match=r"expected zero-padded UTF-8 at 'action', got b'\\xff'"):
-        action_writer(TEXT, "action")(torch.tensor([[255, 0, 0]], dtype=torch.uint8))
+        action_writer(TEXT, "action")({"action": torch.tensor([[255, 0, 0]], dtype=torch.uint8)})
     with pytest.raises(SpecError, match=r"expected shape \(2,\) at 'a' in every lane, got \(3,\)"):
         lane_stacker(spaces.Dict({"a": spaces.Box(0, 1, (2,))}), "observation")([{"a": [0, 0, 0]}])
 
