@@ -1,5 +1,6 @@
 """Every environment and every dataset is a stream, one minibatch is one step, and the answer finds its way home."""
 
+from aexp_torch.adapters import register_stage, to_datapipe, to_dm_env, to_gymnasium, to_gymnasium_vector, to_node
 from aexp_torch.catalog import digits
 from aexp_torch.composition import Composition, Interleave
 from aexp_torch.env import Env, Stage
@@ -9,3 +10,34 @@ from aexp_torch.sources import DatasetEnv, GymnasiumEnv
 from aexp_torch.specs import EnvSpec, Modality
 from aexp_torch.stages import Lambda, Noisy, ObserveReward
 from aexp_torch.timestep import StepType, Ticket, TimeStep, restart, termination, transition, truncation
+
+__all__ = [
+    "ActionError",
+    "AexpError",
+    "Composition",
+    "DatasetEnv",
+    "EndOfStream",
+    "Env",
+    "EnvSpec",
+    "FeedbackError",
+    "GymnasiumEnv",
+    "Interleave",
+    "Lambda",
+    "Loader",
+    "MissingDependencyError",
+    "Modality",
+    "Noisy",
+    "ObserveReward",
+    "SpecError",
+    "Stage",
+    "StepType",
+    "Ticket",
+    "TimeStep",
+    "Trajectory",
+    "digits",
+    "evaluate",
+    "restart",
+    "termination",
+    "transition",
+    "truncation",
+]

@@ -167,7 +167,6 @@ class ExperienceDataModule(LightningDataModule):
         return progress.ready > progress.processed
 
 
-
 class Feed:
     """Hands streams to Lightning without their state, which Lightning would restore wrongly (see the module's text)."""
 
