@@ -4,6 +4,7 @@ A pickled ticket carries the address of its process's `PostOffice`, which reads 
 (nothing is unpickled), puts them into the mailbox, and says whether the mailbox took them.
 """
 
+import itertools
 import json
 import os
 import secrets
@@ -40,6 +41,8 @@ class PostOffice:
     def __init__(self):
         self.token = secrets.token_hex(16)
         self._boxes: weakref.WeakValueDictionary[int, Mailbox] = weakref.WeakValueDictionary()
+        self._numbers: weakref.WeakKeyDictionary[Mailbox, int] = weakref.WeakKeyDictionary()
+        self._next_number = itertools.count()
         self._listener, self.path = _listen(self.token)
         threading.Thread(target=self._accept, name="aexp-feedback", daemon=True).start()
 
@@ -58,8 +61,12 @@ class PostOffice:
 
     def address_of(self, box: Mailbox) -> "RemoteMailbox":
         """Registers a mailbox and returns how to reach it from elsewhere."""
-        self._boxes[id(box)] = box
-        return RemoteMailbox(self.token, self.path, id(box), str(box))
+        with self._opening:
+            number = self._numbers.get(box)
+            if number is None:  # never used again, so that no answer reaches a stream that came later
+                number = self._numbers[box] = next(self._next_number)
+                self._boxes[number] = box
+        return RemoteMailbox(self.token, self.path, number, str(box))
 
     def box(self, number: int) -> Mailbox | None:
         """Returns a registered mailbox, or None where its stream has gone."""
