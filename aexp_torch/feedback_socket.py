@@ -129,7 +129,11 @@ class RemoteMailbox:
     def answer(self, timestep: TimeStep, action: Any) -> None:
         """Sends the answer over the socket and waits until it has been accepted or refused."""
         try:
-            status, text = _exchange(self.path, _encode(self.number, timestep, action))
+            message = _encode(self.number, timestep, action)
+        except ActionError as error:
+            raise ActionError(f"{self.stream}: the answer to step {timestep.ticket.step} does not fit: {error}") from None
+        try:
+            status, text = _exchange(self.path, message)
         except OSError as error:
             raise FeedbackError(
                 f"{self.stream}: expected an open stream, the process that runs it no longer takes answers ({error}):"
@@ -186,7 +190,7 @@ def _as_array(leaf: Any) -> np.ndarray:
         leaf = leaf.detach().cpu().numpy()
     if not isinstance(leaf, np.ndarray | np.generic):
         raise ActionError(f"expected tensors in the answer, got {type(leaf).__name__} {leaf!r}.")
-    return np.ascontiguousarray(leaf)
+    return np.asarray(leaf, order="C")
 
 
 def _receive_answer(connection: socket.socket) -> tuple[int, int, Any, bool] | None:
