@@ -4,6 +4,7 @@ A pickled ticket carries the address of its process's `PostOffice`, which reads 
 (nothing is unpickled), puts them into the mailbox, and says whether the mailbox took them.
 """
 
+import atexit
 import itertools
 import json
 import os
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import threading
 import weakref
+from multiprocessing.connection import wait
 from typing import Any
 
 import numpy as np
@@ -259,6 +261,7 @@ def _expect(connection: socket.socket, size: int) -> bytearray:
 def _connection_to(path: str) -> tuple[socket.socket, threading.Lock]:
     with _connecting:
         if path not in _connections:
+            _close_connections(left_only=True)
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             connection.settimeout(60.0)
             connection.connect(path)
@@ -266,11 +269,22 @@ def _connection_to(path: str) -> tuple[socket.socket, threading.Lock]:
         return _connections[path]
 
 
+def _close_connections(left_only: bool = False) -> None:
+    """Closes the connections to processes that have gone, or all."""
+    for path, (connection, lock) in list(_connections.items()):
+        if not left_only or (not lock.locked() and wait([connection], timeout=0)):  # readable, unasked: it has gone
+            del _connections[path]
+            connection.close()
+
+
 def _after_fork() -> None:
     global _connecting
     _connecting = threading.Lock()
+    for connection, _ in _connections.values():
+        connection.close()
     _connections.clear()
     PostOffice.forget()
 
 
+atexit.register(_close_connections)
 os.register_at_fork(after_in_child=_after_fork)
