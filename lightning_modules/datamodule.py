@@ -74,6 +74,9 @@ class ExperienceDataModule(LightningDataModule):
         loader = Loader(train, **self._options, **self._train_options)  # says now what is wrong with the arguments
         self._specs = loader.specs
         loader.close()
+        for split in ("val", "test", "predict"):
+            if self._streams[split] is None:  # Lightning asks whether a hook is overridden: here it is not
+                setattr(self, f"{split}_dataloader", getattr(super(), f"{split}_dataloader"))
 
     @property
     def specs(self) -> dict[str, EnvSpec]:
@@ -94,25 +97,22 @@ class ExperienceDataModule(LightningDataModule):
             self._restored = None
         return Feed(self._train)
 
-    def val_dataloader(self) -> "Loader | list":
+    def val_dataloader(self) -> Loader:
         """Returns the validation streams."""
         return self._evaluation("val")
 
-    def test_dataloader(self) -> "Loader | list":
+    def test_dataloader(self) -> Loader:
         """Returns the test streams."""
         return self._evaluation("test")
 
-    def predict_dataloader(self) -> "Loader | list":
+    def predict_dataloader(self) -> Loader:
         """Returns the prediction streams."""
         return self._evaluation("predict")
 
-    def _evaluation(self, split: str) -> "Loader | list":
-        streams = self._streams[split]
-        if streams is None:
-            return []
+    def _evaluation(self, split: str) -> Loader:
         ranks = self._ranks()
         return Loader(
-            streams,
+            self._streams[split],
             **{**self._options, "in_flight": ranks["world_size"]},
             **ranks,
             episodes=self.episodes,
@@ -168,7 +168,7 @@ class ExperienceDataModule(LightningDataModule):
 
 
 class Feed:
-    """Hands streams to Lightning without their state, which Lightning would restore wrongly (see the module's text)."""
+    """Hands streams to Lightning, but not their state, which Lightning would restore wrongly (see the module's text)."""
 
     def __init__(self, streams: Loader | Drive):
         self.streams = streams
@@ -178,6 +178,13 @@ class Feed:
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.streams)
+
+    def state_dict(self) -> dict:
+        """Returns nothing: the DataModule keeps the state. Without this method Lightning warns that there is none."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Does nothing."""
 
 
 def _from_the_start_of_an_epoch(state: dict) -> dict:

@@ -1,0 +1,52 @@
+"""Every example runs, and shows what it says."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("[0-9]*.py"))
+
+
+def run(number: int, **arguments):
+    (path,) = [path for path in EXAMPLES if path.name.startswith(f"{number:02d}_")]
+    return runpy.run_path(str(path))["main"](**arguments)
+
+
+def test_every_example_has_a_test():
+    assert [path.name[:2] for path in EXAMPLES] == ["01", "02", "03", "04", "05"]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_short_and_documented(path):
+    text = path.read_text()
+    assert text.startswith('"""')
+    assert text.count("\n") < 100
+
+
+def test_stream_balances_the_pole():
+    assert run(1) > 200
+
+
+def test_dataset_is_learned():
+    assert run(2) > 0.85
+
+
+def test_mixture_resumes_exactly():
+    assert run(3)
+
+
+def test_own_parts_pass_the_conformance_suite():
+    run(4)
+
+
+def test_generalist_trains():
+    metrics = run(5, max_steps=12)
+    assert {"cartpole/return"} < set(metrics)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_generalist_learns_both():
+    metrics = run(5)
+    assert metrics["cartpole/return"] >= 400
