@@ -6,15 +6,20 @@ Importing this module registers the stages, as torch's own `functional_datapipe`
 import copy
 import keyword
 import re
+import threading
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from torch.utils.data import IterDataPipe
+from torch.utils.data import IterDataPipe, get_worker_info
 
 from aexp_torch import stages
 from aexp_torch.env import Env, Stage
 from aexp_torch.errors import SpecError
-from aexp_torch.timestep import TimeStep
+from aexp_torch.feedback import Mailbox
+from aexp_torch.timestep import Ticket, TimeStep
+
+if TYPE_CHECKING:
+    from aexp_torch.feedback_socket import RemoteMailbox
 
 __all__ = ["EnvDataPipe", "functional_name", "register_stage", "to_datapipe"]
 
@@ -25,7 +30,7 @@ def to_datapipe(env: Env, on_missing: Literal["error", "repeat", "sample"] = "sa
     Stages come first, in functional form (`Noisy` is `noisy`, `Lambda` is `lambda_`), then torch's own pipes: `map`,
     `filter`, `mux` and the others keep the way back as long as they hand on the timestep (or a `_replace` of it).
     A timestep that one of them drops is never answered: the stream goes on as `on_missing` says, at once in this
-    process, after a moment in a DataLoader's worker.
+    process, after a second in a DataLoader's worker.
 
     Args:
       env: any pipeline; the datapipe runs a copy of the recipe from its beginning, with its own `on_missing`.
@@ -54,7 +59,42 @@ class EnvDataPipe(IterDataPipe):
         self.env = env
 
     def __iter__(self) -> Iterator[TimeStep]:
-        yield from self.env
+        if get_worker_info() is None:
+            yield from self.env
+            return
+        for timestep in self.env:
+            mailbox = timestep.ticket._address
+            address = _WatchedAddress(mailbox)
+            ticket = Ticket(timestep.source, timestep.ticket.slot, timestep.ticket.step, address)
+            yield timestep._replace(ticket=ticket)
+            if not mailbox.settled() and address.stays():
+                timestep.reply(mailbox._missing())
+
+
+class _WatchedAddress:
+    """Is the address of a ticket in a worker, and knows whether the ticket has left for the consumer.
+
+    One that stays belongs to a timestep that was dropped on its way: nobody will answer it.
+    """
+
+    def __init__(self, mailbox: Mailbox):
+        self.mailbox = mailbox
+        self._left = threading.Event()
+
+    def answer(self, timestep: TimeStep, action: Any) -> None:
+        """Passes an answer on."""
+        self.mailbox.answer(timestep, action)
+
+    def export(self) -> "RemoteMailbox":
+        """Returns the address that a pickled ticket carries."""
+        address = self.mailbox.export()
+        self._left.set()
+        return address
+
+    def stays(self) -> bool:
+        """Waits a moment for the queue's own thread to send the ticket, and tells whether it has not."""
+        # Many short waits, so that a process that was held up for long finds the time for its other thread.
+        return not any(self._left.wait(0.05) for _ in range(20))
 
 
 def functional_name(stage: type[Stage]) -> str:

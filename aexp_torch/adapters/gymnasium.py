@@ -42,7 +42,8 @@ def to_gymnasium_vector(env: Env) -> "GymnasiumVectorView":
     """Returns the environment as a `gymnasium.vector.VectorEnv` with autoreset on the next step.
 
     As `to_gymnasium`, for all lanes. `reset(options={"reset_mask": mask})` resets single lanes of an environment with
-    lane control.
+    lane control. Masks of rows that fill up a short minibatch are not in the space: give such a dataset
+    `drop_last=True`.
 
     Args:
       env: any pipeline whose sources have the same num_envs. The view steps it, so nobody else should.

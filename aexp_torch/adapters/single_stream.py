@@ -63,7 +63,7 @@ class SingleStream:
         """
         if seed is not None:
             env = self.env
-            env.place(seed=seed, slot=env.slot, num_slots=env.num_slots, seed_prefix=env.seed_prefix)
+            env.place(seed=int(seed), slot=env.slot, num_slots=env.num_slots, seed_prefix=env.seed_prefix)
             self._forget()
         if self._timestep is None or not (lanes is None or lanes.all()):
             return self._restart(lanes)
