@@ -1,5 +1,6 @@
 """GymnasiumEnv: any Gymnasium environment, vectorised its own way where it has one."""
 
+import os
 from collections.abc import Callable
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
@@ -68,6 +69,7 @@ class GymnasiumEnv(Env):
             raise SpecError(f"GymnasiumEnv: expected num_envs of at least 1, got {num_envs!r}.")
         self.id_or_factory, self.num_envs, self.kwargs = id_or_factory, num_envs, kwargs
         self.vectorization = self._choose(vectorization)
+        self._home = os.getpid() if _is_live(id_or_factory) else None
 
     def _choose(self, vectorization: str) -> str:
         """Checks what can be known before anything runs, and turns "auto" into a choice."""
@@ -126,16 +128,21 @@ class GymnasiumEnv(Env):
 
     def __getstate__(self) -> dict:
         if _is_live(self.id_or_factory):
-            raise SpecError(
-                f"GymnasiumEnv: {self.name!r} is a live environment, which cannot be copied, pickled or sent to a"
-                " worker. Give its id or a function that makes one."
-            )
+            raise self._cannot_travel()
         return super().__getstate__()
+
+    def _cannot_travel(self) -> SpecError:
+        return SpecError(
+            f"GymnasiumEnv: {self.name!r} is a live environment, which cannot be copied, pickled or sent to a worker."
+            " Give its id or a function that makes one."
+        )
 
     def on_open(self) -> None:
         """Makes the environments."""
         from aexp_torch.sources.gymnasium_lanes import open_lanes
 
+        if self._home not in (None, os.getpid()):
+            raise self._cannot_travel()
         self._lanes = open_lanes(self)
         self._done = np.zeros(self.num_envs, bool)  # the next timestep of these lanes is FIRST
         self._seeded = False
