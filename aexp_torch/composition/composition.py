@@ -34,6 +34,16 @@ class Composition(Env):
         """The environments, in order."""
         return self.environments
 
+    @property
+    def resumable(self) -> bool:
+        """Whether all of them give their state."""
+        return all(env.resumable for env in self.environments)
+
+    @property
+    def episodic(self) -> bool:
+        """Whether lanes reach LAST, sooner or later, in all of them."""
+        return all(env.episodic for env in self.environments)
+
     def _copy_children(self) -> None:
         self.environments = tuple(copy.copy(env) for env in self.environments)
 
