@@ -15,7 +15,7 @@ def union_of(trees: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
     Returns:
       A tree in which a leaf that all sources with that key agree on keeps its key, and one that they do not becomes
-      `key@source` (the last key of its path) for each of them.
+      `key@source` (the last key of its path) for each of them; so does a leaf whose key is a whole tree elsewhere.
     """
     if len(trees) == 1:
         return next(iter(trees.values()))
@@ -26,7 +26,9 @@ def union_of(trees: dict[str, dict[str, Any]]) -> dict[str, Any]:
     items = []
     for path, by_source in leaves.items():
         first = next(iter(by_source.values()))
-        if all(type(leaf) is type(first) and leaf == first for leaf in by_source.values()):
+        equal = all(type(leaf) is type(first) and leaf == first for leaf in by_source.values())
+        also_a_tree = any(other[: len(path)] == path for other in leaves if other != path)
+        if equal and not also_a_tree:
             items.append((path, first))
         else:
             items += [((*path[:-1], f"{path[-1]}@{source}"), leaf) for source, leaf in by_source.items()]

@@ -129,6 +129,15 @@ def test_specs_that_differ_have_the_name_of_their_source():
     assert [child.received[-1].item() for child in env.env.environments] == [1, 8]
 
 
+def test_a_leaf_and_a_tree_of_one_name_are_told_apart():
+    leaf = CountingEnv(1, name="leaf")
+    tree = CountingEnv(1, name="tree").pipe(ae.Lambda, obs=lambda obs: {"observation": {"inner": obs["observation"]}})
+    env = ae.to_dm_env(ae.Interleave([leaf, tree]))
+    assert {"observation@leaf", "observation"} <= set(env.observation_spec())
+    assert env.reset().observation["mask:observation@leaf"]
+    assert env.step(0).observation["observation"]["mask:inner"]
+
+
 def test_no_answer_is_none_or_an_empty_dict():
     env = ae.to_dm_env(CountingEnv(num_envs=1, num_actions=0))
     assert env.action_spec() == {}
