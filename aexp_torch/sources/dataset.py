@@ -161,6 +161,7 @@ class DatasetEnv(Env):
         self._keys = list(reader.peek())
         self._asked: Minibatch | None = None  # its x was shown, its y is still owed
         self._pass_over = True  # the next x opens an episode
+        self._specs = self.make_specs()  # what does not fit together is refused before the first timestep
 
     def on_close(self) -> None:
         """Closes the data."""
