@@ -6,7 +6,6 @@ An `Env` is a recipe until it is opened, by the first `reset`, `step` or questio
 
 import copy
 import functools
-import inspect
 import os
 import weakref
 import zlib
@@ -23,13 +22,13 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from aexp_torch.errors import EndOfStream, SpecError
 from aexp_torch.feedback import ConsumerGone, Mailbox
-from aexp_torch.specs.check import action_checker
+from aexp_torch.specs.check import Check, action_checker
 from aexp_torch.specs.env_spec import EnvSpec
 from aexp_torch.specs.infer import infer_spec, with_sides
 from aexp_torch.specs.sample import sample_action
 from aexp_torch.specs.union import union_of
 from aexp_torch.state import pack_generator, unpack_generator
-from aexp_torch.timestep import TimeStep, pack_timestep, select_lanes, unpack_timestep, restart
+from aexp_torch.timestep import TimeStep, pack_timestep, restart, select_lanes, unpack_timestep
 
 __all__ = ["Env", "Stage", "seed_sequence"]
 
@@ -102,9 +101,16 @@ class Env(IterableDataset, dm_env.Environment):
     _outstanding: TimeStep | None = None
     _specs: dict[str, EnvSpec] | None = None
     _mailbox: Mailbox | None = None
+    _checks: dict[str, Check] | None = None
+    _sampler: np.random.Generator | None = None
 
     def __init__(
-        self, name: str | None = None, *, seed: int = 0, on_missing: str = "error", feedback_timeout: float = 60.0
+        self,
+        name: str | None = None,
+        *,
+        seed: int = 0,
+        on_missing: Literal["error", "repeat", "sample"] = "error",
+        feedback_timeout: float = 60.0,
     ):
         if on_missing not in ("error", "repeat", "sample"):
             raise SpecError(
@@ -308,17 +314,15 @@ class Env(IterableDataset, dm_env.Environment):
             )
         return lanes
 
-    def action_check(self, source: str) -> Callable:
+    def action_check(self, source: str) -> Check:
         """Returns the check of answers to timesteps of `source` (see `specs.check`)."""
-        try:
-            return self._checks[source]
-        except AttributeError:
+        if self._checks is None:
             self._checks = {name: action_checker(spec.action, spec.num_envs) for name, spec in self.specs.items()}
-            return self._checks[source]
+        return self._checks[source]
 
     def sample_action(self, source: str) -> dict:
         """Draws a random answer for `source` from a generator of its own."""
-        if "_sampler" not in vars(self):
+        if self._sampler is None:
             self._sampler = np.random.default_rng(self.seeds(zlib.crc32(b"sample_action")))
         spec = self.specs[source]
         return sample_action(spec.action, spec.num_envs, self._sampler)
@@ -337,7 +341,7 @@ class Env(IterableDataset, dm_env.Environment):
             "name": self.name,
             "outstanding": pack_timestep(self._outstanding),
             "mailbox": None if self._mailbox is None else self._mailbox.state_dict(),
-            "sampler": pack_generator(self._sampler) if "_sampler" in vars(self) else None,
+            "sampler": None if self._sampler is None else pack_generator(self._sampler),
             "children": [child.state_dict() for child in self.children],
         }
 
@@ -359,9 +363,7 @@ class Env(IterableDataset, dm_env.Environment):
         if state["mailbox"] is not None:
             self._mailbox = Mailbox(self.name, self.slot)
             self._mailbox.load_state_dict(state["mailbox"])
-        vars(self).pop("_sampler", None)
-        if state["sampler"] is not None:
-            self._sampler = unpack_generator(state["sampler"])
+        self._sampler = None if state["sampler"] is None else unpack_generator(state["sampler"])
         self._outstanding = unpack_timestep(state["outstanding"], {box.source: box for box in self._mailboxes()})
         if self._outstanding is not None:
             self._outstanding.ticket._address.owner = self
@@ -381,7 +383,7 @@ class Env(IterableDataset, dm_env.Environment):
         Returns:
           The pipeline so far, itself an Env.
         """
-        if inspect.isclass(stage):
+        if isinstance(stage, type):
             return stage(self, **kwargs)
         return Function(self, functools.partial(stage, **kwargs) if kwargs else stage)
 
@@ -533,7 +535,7 @@ class Function(Stage):
 def _forget_inherited() -> None:
     """Makes every open Env a recipe again in a forked child; what it held belongs to the parent and is kept as it is."""
     for env in list(_open_envs):
-        _inherited.append(vars(env))
+        _inherited.append(env.__dict__)
         env._forget()
     _open_envs.clear()
 

@@ -133,7 +133,9 @@ class RemoteMailbox:
         try:
             message = _encode(self.number, timestep, action)
         except ActionError as error:
-            raise ActionError(f"{self.stream}: the answer to step {timestep.ticket.step} does not fit: {error}") from None
+            raise ActionError(
+                f"{self.stream}: the answer to step {timestep.ticket.step} does not fit: {error}"
+            ) from None
         try:
             status, text = _exchange(self.path, message)
         except OSError as error:

@@ -7,11 +7,11 @@ __all__ = ["pack_generator", "unpack_generator"]
 
 def pack_generator(generator: np.random.Generator) -> dict:
     """Returns the state of a PCG64 generator as primitives."""
-    return generator.bit_generator.state
+    return dict(generator.bit_generator.state)
 
 
 def unpack_generator(state: dict) -> np.random.Generator:
     """Rebuilds the generator that `pack_generator` described."""
-    bit_generator = np.random.PCG64()
-    bit_generator.state = state
-    return np.random.Generator(bit_generator)
+    generator = np.random.Generator(np.random.PCG64())
+    generator.bit_generator.state = state
+    return generator

@@ -192,8 +192,8 @@ def select_lanes(lanes: Tensor, chosen: TimeStep, other: TimeStep) -> TimeStep:
         old = torch.zeros_like(new) if old is None else old
         return torch.where(lanes.view(-1, *[1] * (new.dim() - 1)), new, old)
 
-    signals = (mix(new, old) for new, old in zip(chosen[:3], other[:3], strict=True))
-    return TimeStep(*signals, map_tree(mix, chosen.observation, other.observation), chosen.ticket)
+    step_type, reward, discount = (mix(new, old) for new, old in zip(chosen[:3], other[:3], strict=True))
+    return TimeStep(step_type, reward, discount, map_tree(mix, chosen.observation, other.observation), chosen.ticket)
 
 
 def pack_timestep(timestep: TimeStep | None) -> dict | None:
@@ -210,4 +210,4 @@ def unpack_timestep(state: dict | None, mailboxes: dict[str, Any]) -> TimeStep |
         return None
     mailbox = mailboxes[state["source"]]
     ticket = Ticket(state["source"], mailbox.slot, state["step"], mailbox)
-    return TimeStep(*(state[field] for field in TimeStep._fields[:4]), ticket)
+    return TimeStep(**{field: state[field] for field in TimeStep._fields[:4]}, ticket=ticket)

@@ -4,7 +4,7 @@ Lightning saves a loader's state but does not restore it from a checkpoint at th
 rank 0's alone. A DataModule's state it restores always, before the loaders are made: so the state is kept here.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
@@ -14,8 +14,6 @@ from aexp_torch import Env, EnvSpec, Loader, SpecError
 from aexp_torch.loading import Drive
 
 __all__ = ["ExperienceDataModule"]
-
-Streams = Env | Mapping[str, Env]
 
 
 class ExperienceDataModule(LightningDataModule):
@@ -59,17 +57,17 @@ class ExperienceDataModule(LightningDataModule):
         feedback_timeout: float | None = None,
     ):
         super().__init__()
-        self._streams: dict[str, Streams | None] = {"train": train, "val": val, "test": test, "predict": predict}
-        self._options = {
+        self._streams: dict[str, Any] = {"train": train, "val": val, "test": test, "predict": predict}
+        self._options: dict[str, Any] = {
             "seed": seed,
             "on_missing": on_missing,
             "feedback_timeout": feedback_timeout,
             "in_flight": in_flight,
         }
-        self._train_options = {"weights": weights, "steps_per_epoch": steps_per_epoch, "until": until}
+        self._train_options: dict[str, Any] = {"weights": weights, "steps_per_epoch": steps_per_epoch, "until": until}
         self.num_steps, self.episodes = num_steps, episodes
         self._train: Loader | Drive | None = None
-        self._train_ranks: dict[str, int] = {}
+        self._train_ranks: dict[str, Any] = {}
         self._restored: dict | None = None
         loader = Loader(train, **self._options, **self._train_options)  # says now what is wrong with the arguments
         self._specs = loader.specs
@@ -120,7 +118,7 @@ class ExperienceDataModule(LightningDataModule):
             seed_prefix=f"{split}/",
         )
 
-    def _ranks(self) -> dict[str, int]:
+    def _ranks(self) -> dict[str, Any]:
         if self.trainer is None:
             return {"rank": 0, "world_size": 1}
         return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}

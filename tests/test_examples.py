@@ -1,6 +1,7 @@
 """Every example runs, and shows what it says."""
 
-import runpy
+import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,10 @@ EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("[0-9]*.py"))
 
 def run(number: int, **arguments):
     (path,) = [path for path in EXAMPLES if path.name.startswith(f"{number:02d}_")]
-    return runpy.run_path(str(path))["main"](**arguments)
+    spec = importlib.util.spec_from_file_location(f"example_{number:02d}", path)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # where pickle looks its classes up
+    spec.loader.exec_module(module)
+    return module.main(**arguments)
 
 
 def test_every_example_has_a_test():

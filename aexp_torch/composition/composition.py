@@ -77,7 +77,7 @@ def unique_names(envs: Sequence[Env], keys: Sequence[str | None]) -> None:
         sources = sources_of(env)
         alone = len(sources) == 1
         wanted += [(s, s.name if key is None else key if alone else f"{key}/{s.name}") for s in sources]
-    total, seen = Counter(name for _, name in wanted), Counter()
+    total, seen = Counter(name for _, name in wanted), Counter[str]()
     for source, name in wanted:
         seen[name] += 1
         unique = name if total[name] == 1 else f"{name}#{seen[name]}"

@@ -101,9 +101,9 @@ class Interleave(Composition):
 
 def _place(item: int | str | Env, envs: list[Env], names: list[str]) -> int:
     """Turns an item of a pattern into a place in `envs`."""
-    for places in (names, envs):
-        if not isinstance(item, int) and item in places:
-            return places.index(item)
+    known: list[Any] = [*names, *envs]
+    if not isinstance(item, int) and item in known:
+        return known.index(item) % len(envs)
     if isinstance(item, int) and 0 <= item < len(envs):
         return item
     raise SpecError(

@@ -33,10 +33,10 @@ class Mixture:
         self.names = list(names)
         self._schedule = weights if callable(weights) else None
         self._seed = seed
-        if self._schedule is None:
-            self._cumulative = self._check([1.0] * len(self.names) if weights is None else weights)
+        if callable(weights):
+            self._check(weights(0))
         else:
-            self._check(self._schedule(0))
+            self._cumulative = self._check([1.0] * len(self.names) if weights is None else weights)
         self.restart()
 
     def restart(self) -> None:

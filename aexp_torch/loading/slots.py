@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator
+from typing import Any
 
 from aexp_torch.env import Env
 from aexp_torch.errors import SpecError
@@ -23,8 +24,9 @@ class Slots:
 
     def __init__(self, env: Env, seed: int, numbers: list[int], num_slots: int, seed_prefix: str):
         self.numbers = numbers
-        self._place = {"seed": seed, "num_slots": num_slots, "seed_prefix": seed_prefix}
+        self._place: dict[str, Any] = {"seed": seed, "num_slots": num_slots, "seed_prefix": seed_prefix}
         self.envs = _copies(env, len(numbers))
+        self._lengths: list[int | None] | None = None
         self.restart()
 
     def restart(self) -> None:
@@ -33,12 +35,27 @@ class Slots:
             env.place(slot=number, **self._place)
         self._iterators: list[Iterator[TimeStep] | None] = [None] * len(self.envs)
         self._turn = 0
+        self._turns_had = [0] * len(self.envs)
 
     def turn(self) -> int:
-        """Returns the place of the slot that is next, and passes the turn on."""
-        place = self._turn
+        """Returns the place of the slot that is next, and passes the turn on.
+
+        A finite stream that is over waits for the others, so that all slots are in the same pass over the data.
+        """
+        if self._lengths is None:
+            self._lengths = [env.stream_length for env in self.envs]
+        places = [(self._turn + ahead) % len(self.envs) for ahead in range(len(self.envs))]
+        waiting = (place for place in places if self._wants_turn(place, self._lengths[place]))
+        place = next(waiting, None)
+        if place is None:
+            self._turns_had = [0] * len(self.envs)
+            place = next((place for place, length in enumerate(self._lengths) if length), 0)
         self._turn = (place + 1) % len(self.envs)
+        self._turns_had[place] += 1
         return place
+
+    def _wants_turn(self, place: int, length: int | None) -> bool:
+        return length is None or self._turns_had[place] < length
 
     def next(self, place: int) -> TimeStep:
         """Returns the next timestep of the slot at `place`; a finite stream that is over starts over."""
@@ -75,6 +92,7 @@ class Slots:
         """Returns whose turn it is and the state of every slot, timesteps and answers in flight included."""
         return {
             "turn": self._turn,
+            "turns_had": list(self._turns_had),
             "slots": {str(n): env.state_dict() for n, env in zip(self.numbers, self.envs, strict=True)},
         }
 
@@ -87,7 +105,7 @@ class Slots:
                 " Resume with the same in_flight, rank and world_size."
             )
         self.restart()
-        self._turn = state["turn"]
+        self._turn, self._turns_had = state["turn"], list(state["turns_had"])
         for number, env in zip(self.numbers, self.envs, strict=True):
             env.load_state_dict(state["slots"][str(number)])
 

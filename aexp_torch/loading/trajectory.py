@@ -56,7 +56,7 @@ class Drive:
         self.loader, self.actor, self.num_steps = loader, actor, num_steps
         self._last: Trajectory | None = None  # handed out last
         self._replay: Trajectory | None = None  # to be handed out once more
-        self._partial: dict[tuple[str, int, str], list[tuple[TimeStep, Any, Any]]] = {}
+        self._partial: dict[str, list[tuple[TimeStep, Any, Any]]] = {}
 
     def __len__(self) -> int:
         return len(self.loader)
@@ -113,12 +113,12 @@ class Drive:
 
 def _stack(steps: list[tuple[TimeStep, Any, Any]], last: TimeStep) -> Trajectory:
     timesteps = [timestep for timestep, _, _ in steps] + [last]
-    signals = (torch.stack(field) for field in list(zip(*timesteps, strict=True))[:3])
+    step_type, reward, discount = (torch.stack(field) for field in list(zip(*timesteps, strict=True))[:3])
     observation = _stack_observations([timestep.observation for timestep in timesteps], len(last.step_type))
     actions = [action for _, action, _ in steps]
     extras = [extra for _, _, extra in steps]
     return Trajectory(
-        timesteps=TimeStep(*signals, observation),
+        timesteps=TimeStep(step_type, reward, discount, observation),
         action=map_tree(lambda *leaves: torch.stack(leaves), *actions),
         extras=None if extras[0] is None else map_tree(lambda *leaves: torch.stack(leaves), *extras),
         source=last.source,

@@ -43,7 +43,8 @@ class Passes:
 
     def begin(self) -> None:
         """Starts the stream over with a new pass."""
-        self._passes, self._place, self._ahead = 0, 0, None
+        self._passes, self._place = 0, 0
+        self._ahead: tuple[dict, Tensor | None] | None = None
         self.reader.restart()
 
     def next(self) -> Minibatch:
@@ -80,8 +81,8 @@ class Passes:
             data, mask = self.reader.next_batch()
         except StopIteration:
             return None
-        mask = None if mask is None else torch.as_tensor(mask)
-        return map_tree(lambda leaf: _blank(torch.as_tensor(leaf), mask), data), mask
+        real = None if mask is None else torch.as_tensor(mask)
+        return map_tree(lambda leaf: _blank(torch.as_tensor(leaf), real), data), real
 
     def _is_last(self) -> bool:
         if self.reader.num_batches is not None:

@@ -75,7 +75,7 @@ class SingleLanes:
 
     def reset(self, seeds: list[int] | None, active: np.ndarray | None) -> dict:
         """Resets the active lanes (all where None); the rows of the others mean nothing."""
-        chosen = range(len(self._envs)) if active is None else np.flatnonzero(active)
+        chosen = range(len(self._envs)) if active is None else np.flatnonzero(active).tolist()
         observations = {lane: self._envs[lane].reset(seed=None if seeds is None else seeds[lane])[0] for lane in chosen}
         return self._rows(observations)
 
@@ -85,7 +85,7 @@ class SingleLanes:
         reward = np.zeros(num_envs, np.float32)
         terminated, truncated = np.zeros(num_envs, bool), np.zeros(num_envs, bool)
         observations = {}
-        for lane in range(num_envs) if active is None else np.flatnonzero(active):
+        for lane in range(num_envs) if active is None else np.flatnonzero(active).tolist():
             env = self._envs[lane]
             if done[lane]:
                 observations[lane], _ = env.reset()
@@ -120,8 +120,8 @@ class SingleLanes:
 def open_lanes(source: "GymnasiumEnv") -> OwnVector | SingleLanes:
     """Makes the environments of a source, in the form that its `vectorization` names or its factory returns."""
     if source.vectorization == "vector_entry_point":
-        options = {"num_envs": source.num_envs, "vectorization_mode": "vector_entry_point"}
-        return OwnVector(source, gymnasium.make_vec(source.id_or_factory, **options, **source.kwargs))
+        options: dict[str, Any] = {"num_envs": source.num_envs, "vectorization_mode": "vector_entry_point"}
+        return OwnVector(source, gymnasium.make_vec(str(source.id_or_factory), **options, **source.kwargs))
     first = _make(source)
     return OwnVector(source, first) if isinstance(first, VectorEnv) else SingleLanes(source, first)
 

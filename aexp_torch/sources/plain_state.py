@@ -97,7 +97,7 @@ class Encoder:
         return encoded
 
     def _object(self, value: Any) -> dict:
-        kind = type(value)
+        kind: Any = type(value)
         if kind is np.ndarray:
             return self._array(value)
         if kind is OrderedDict:
@@ -173,10 +173,10 @@ class Decoder:
             return value
         if encoded.get(TAG) in ("dict", None):
             old = existing if isinstance(existing, dict) else {}
-            self._memo[id(encoded)] = (value := {})
+            self._memo[id(encoded)] = (mapping := {})
             items = encoded["items"] if TAG in encoded else encoded.items()
-            value.update({(key := self(name)): self(item, old.get(key, MISSING)) for name, item in items})
-            return value
+            mapping.update({(key := self(name)): self(item, old.get(key, MISSING)) for name, item in items})
+            return mapping
         return self._object(encoded, existing)
 
     def _object(self, encoded: dict, existing: Any) -> Any:
@@ -240,7 +240,7 @@ def unpack(owner: Any, packed: dict) -> None:
             target[...] = value
 
 
-def _to_bytes(array: np.ndarray, order: str) -> torch.Tensor:
+def _to_bytes(array: np.ndarray, order: Any) -> torch.Tensor:
     return torch.from_numpy(np.frombuffer(array.tobytes(order), np.uint8).copy())
 
 

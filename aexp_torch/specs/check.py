@@ -16,7 +16,7 @@ from aexp_torch.specs.env_spec import describe
 from aexp_torch.specs.sample import zeros
 from aexp_torch.specs.tree import flatten, path_name, unflatten
 
-__all__ = ["action_checker", "torch_dtype"]
+__all__ = ["Check", "Ended", "action_checker", "torch_dtype"]
 
 BoundsCheck = Callable[[np.ndarray], bool]
 Ended = Callable[[], Tensor]  # where lanes are LAST, bool [B]: if all of them are, values do not matter

@@ -52,10 +52,10 @@ def _leaf(path: tuple, leaf: Any, known: dict[int, specs.Array], num_envs: int, 
 def with_sides(spec: EnvSpec, observation: dict | None = None, action: dict | None = None) -> EnvSpec:
     """Replaces a side of a spec; leaves that keep their spec keep their modality, new ones are guessed."""
     sides = {"observation": observation, "action": action}
-    changed = {side: tree for side, tree in sides.items() if tree is not None}
+    changed: dict[str, Any] = {side: tree for side, tree in sides.items() if tree is not None}
     modalities = {}
     for side in sides:
-        old = {path: leaf for path, leaf in flatten(getattr(spec, side))}
+        old = dict(flatten(getattr(spec, side)))
         new = dict(flatten(changed.get(side, getattr(spec, side))))
         known = dict(flatten(spec.modalities[side]))
         modalities[side] = unflatten(

@@ -74,7 +74,8 @@ def action_writer(space: spaces.Space, key: str) -> Callable[[Any], Any]:
       key: the name of the leaf where the space has no names.
 
     Returns:
-      `write(action) -> batch`. The action is a tree of tensors `[B, ...]`. Arrays have the space's dtype; on the CPU and with the dtype unchanged they share the tensor's memory. Tuple
+      `write(action) -> batch`. The action is a tree of tensors `[B, ...]`.
+      Arrays have the space's dtype; on the CPU and with the dtype unchanged they share the tensor's memory. Tuple
       gives a tuple, Dict a dict, Text a tuple of str.
 
     Raises:

@@ -98,8 +98,8 @@ def _leaf_spec(space: spaces.Space, path: tuple[str, ...]) -> specs.Array:
             return specs.DiscreteArray(count, np.int64, name)
         return specs.BoundedArray((), np.int64, start, start + count - 1, name)
     if isinstance(space, spaces.MultiDiscrete):
-        start, count = space.start.astype(np.int64), space.nvec.astype(np.int64)
-        return specs.BoundedArray(space.shape, np.int64, start, start + (count - 1), name)
+        starts, counts = space.start.astype(np.int64), space.nvec.astype(np.int64)
+        return specs.BoundedArray(space.shape, np.int64, starts, starts + (counts - 1), name)
     if isinstance(space, spaces.MultiBinary):
         return specs.BoundedArray(space.shape, np.int8, 0, 1, name)
     if isinstance(space, spaces.Text):
@@ -152,9 +152,9 @@ def _leaf_space(spec: specs.Array, path: tuple[str, ...]) -> spaces.Space:
     if isinstance(spec, specs.DiscreteArray):
         return spaces.Discrete(spec.num_values, dtype=spec.dtype)
     if not isinstance(spec, specs.BoundedArray):
-        low, high = (-np.inf, np.inf) if spec.dtype.kind in "if" else (0, 1)
-        high = np.iinfo(spec.dtype).max if spec.dtype.kind == "u" else high
-        return spaces.Box(low, high, spec.shape, spec.dtype)
+        bottom, top = (-np.inf, np.inf) if spec.dtype.kind in "if" else (0, 1)
+        top = np.iinfo(spec.dtype).max if spec.dtype.kind == "u" else top
+        return spaces.Box(bottom, top, spec.shape, spec.dtype)
     low, high = (np.broadcast_to(bound, spec.shape).copy() for bound in (spec.minimum, spec.maximum))
     return _choice_space(spec, low, high) or spaces.Box(low, high, spec.shape, spec.dtype)
 

@@ -60,7 +60,7 @@ def rollout(env: Env, num_steps: int, timestep: TimeStep | None = None) -> list[
 def snapshot(value: Any) -> Any:
     """Copies a timestep or an answer, so that later changes show."""
     if isinstance(value, TimeStep):
-        return TimeStep(*(map_tree(_clone, field) for field in value[:4]), value.ticket)
+        return TimeStep._make([*(map_tree(_clone, field) for field in value[:4]), value.ticket])
     return map_tree(_clone, value)
 
 

@@ -95,7 +95,7 @@ def test_the_next_batch_is_never_asked_for_before_the_answer(num_steps):
     agent = fit(data)
     # `acted` counts the answers that had been given when a training step began: none ahead, none late.
     ahead = [acted for _, _, acted in agent.seen]
-    assert ahead == ([i for i in range(15)] if num_steps is None else [4 * (i + 1) for i in range(15)])
+    assert ahead == (list(range(15)) if num_steps is None else [4 * (i + 1) for i in range(15)])
 
 
 def test_streams_persist_over_epochs():
