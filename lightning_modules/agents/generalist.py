@@ -1,0 +1,267 @@
+"""Generalist: one module for whatever streams there are, supervised and by reward, in one mixed loader.
+
+It reads the specs of all sources, gives each leaf of an observation an encoder by its modality and each leaf of an answer
+a decoder, and puts one trunk between them. A minibatch with its answer (`x` and `y`) is learned by likelihood, a
+trajectory by proximal policy optimization, all by one optimizer.
+
+Source: the actor-critic part is Schulman et al. 2017 (see `ppo.py`); the settings are those of this project.
+"""
+
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+
+from aexp_torch import EnvSpec, SpecError, TimeStep, Trajectory
+from lightning_modules.agents.annealing import fit_progress
+from lightning_modules.agents.losses import clipped_policy_loss, masked_mean
+from lightning_modules.agents.rank_state import all_ranks, own_rank, rank_seed
+from lightning_modules.agents.returns import generalized_advantages
+from lightning_modules.agents.scores import Scores
+from lightning_modules.networks import Decoder, Encoder, Inputs, initialize, merge_time, module_key, policy_inputs
+from lightning_modules.networks import read_inputs, seeded, select_rows
+
+__all__ = ["Generalist"]
+
+
+class Generalist(LightningModule):
+    """Learns from any mixture of datasets and environments (`ExperienceDataModule(num_steps=T)`).
+
+    | source | what comes | loss |
+    |---|---|---|
+    | takes no actions, has `y` (a dataset in mode joint) | timesteps | -log p(y given the rest) |
+    | takes actions | trajectories | PPO's, with generalized advantages |
+
+    Grids, sequences and sets of the same spec share an encoder between sources; a new source adds encoders and heads to
+    what there is, and leaves the trunk as it is (`load_from_checkpoint(path, specs=more, strict=False)`). A source that
+    asks for predictions (`predict:y`) gets gamma 0: an answer does not change the next question. With several processes
+    use `strategy="ddp_find_unused_parameters_true"`: a step touches the heads of its own source only.
+
+    Args:
+      specs: of the sources, from `datamodule.specs`.
+      lr: learning rate at the start; it goes down to 0 in a straight line.
+      gamma: the agent's discount per step.
+      lambda_: of generalized advantage estimation: 0 is one-step TD, 1 is Monte Carlo.
+      clip: how far an update may move the probability of an action, at the start.
+      epochs: how often each transition is used.
+      value_weight: of the squared error of the value.
+      entropy_weight: of the entropy bonus, at the start.
+      supervised_weight: of the loss of supervised minibatches.
+      reward_scale: multiplies rewards.
+      max_grad_norm: gradients longer than this are shortened.
+      hidden: width of encoders and trunk.
+      trunk_layers: layers of the trunk.
+      target: the key of what is to be predicted in supervised sources.
+      annealing_steps: training steps until learning rate, clipping and entropy bonus are 0; by default the trainer's.
+      seed: of the weights and of the agent's own generator.
+    """
+
+    def __init__(
+        self,
+        specs: dict[str, EnvSpec],
+        lr: float = 1e-3,
+        gamma: float = 0.98,
+        lambda_: float = 0.8,
+        clip: float = 0.2,
+        epochs: int = 20,
+        value_weight: float = 0.5,
+        entropy_weight: float = 0.0,
+        supervised_weight: float = 1.0,
+        reward_scale: float = 0.1,
+        max_grad_norm: float = 0.5,
+        hidden: int = 64,
+        trunk_layers: int = 1,
+        target: str = "y",
+        annealing_steps: int | None = None,
+        seed: int = 0,
+    ):
+        super().__init__()
+        for source, spec in specs.items():
+            if not spec.action and target not in spec.observation:
+                raise SpecError(
+                    f"Generalist: expected sources that take actions or have {target!r}, {source!r} has"
+                    f" {sorted(spec.observation)} and takes none. Name the target with target=."
+                )
+        self.save_hyperparameters(ignore=["specs"])
+        self.automatic_optimization = False
+        self.specs = specs
+        self.paths: dict[str, list[tuple[str, ...]]] = {}
+        self.encoders, self.decoders, self.values = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        with seeded(seed):
+            layers = [layer for _ in range(trunk_layers) for layer in (nn.Linear(hidden, hidden), nn.Tanh())]
+            self.trunk = nn.Sequential(*layers)
+            initialize(self.trunk, "orthogonal", 2**0.5)
+            shared: dict[tuple, nn.Module] = {}
+            for source, spec in specs.items():
+                self._add_source(source, spec, shared)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.num_steps = 0  # training steps done
+        self.env_steps = 0
+        self.scores = Scores()
+
+    def _add_source(self, source: str, spec: EnvSpec, shared: dict[tuple, nn.Module]) -> None:
+        hparams, key = self.hparams, module_key(source)
+        supervised = not spec.action
+        sides = policy_inputs(spec, hidden=[hparams.target] if supervised else [])
+        encoder = Encoder(*sides, hparams.hidden, "tanh", shared=shared)
+        side = "observation" if supervised else "action"
+        wanted = {hparams.target: spec.observation[hparams.target]} if supervised else spec.action
+        decoder = Decoder(wanted, spec.modalities[side], hparams.hidden)
+        initialize(encoder, "orthogonal", 2**0.5)
+        initialize(decoder, "orthogonal", 0.1 if supervised else 0.01)
+        self.encoders[key], self.decoders[key], self.paths[source] = encoder, decoder, encoder.paths
+        if not supervised:
+            self.values[key] = nn.Linear(hparams.hidden, 1)
+            initialize(self.values[key], "orthogonal", 1.0)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=self.hparams.lr, eps=1e-5)
+
+    def forward(self, source: str, inputs: Inputs) -> tuple[dict[str, Tensor], Tensor]:
+        """Returns the parameters of the answers' distribution and, for the value, the features [N, hidden]."""
+        features = self.trunk(self.encoders[module_key(source)](inputs))
+        return self.decoders[module_key(source)](features), features
+
+    def value(self, source: str, features: Tensor) -> Tensor:
+        """Returns float32 [N], in units of the scaled reward."""
+        return self.values[module_key(source)](features).squeeze(-1)
+
+    def act(self, timestep: TimeStep) -> tuple[dict, dict]:
+        """Draws an action; extras are what was drawn (`raw`) and its log-probability, float32 [B]."""
+        decoder = self.decoders[module_key(timestep.source)]
+        parameters, _ = self(timestep.source, self._read(timestep))
+        raw = decoder.sample(parameters, self.generator)
+        return decoder.answer(raw), {"raw": raw, "log_prob": decoder.log_prob(parameters, raw)}
+
+    def greedy(self, timestep: TimeStep) -> dict:
+        """Returns the likeliest answer; for a supervised source what its target is taken for."""
+        with torch.no_grad():
+            decoder = self.decoders[module_key(self._known(timestep.source))]
+            return decoder.answer(decoder.mode(self(timestep.source, self._read(timestep))[0]))
+
+    def training_step(self, batch: Trajectory | TimeStep, batch_idx: int) -> None:
+        source = self._known(batch.source)
+        if self.specs[source].action and not isinstance(batch, Trajectory):
+            raise SpecError(
+                f"Generalist: expected trajectories of {source!r}, which takes actions, got a {type(batch).__name__}. Say"
+                " how long they are: ExperienceDataModule(..., num_steps=32)."
+            )
+        remaining = 1 - fit_progress(self.trainer, self.num_steps, self.hparams.annealing_steps)
+        for group in self.optimizers().param_groups:
+            group["lr"] = self.hparams.lr * remaining
+        self.num_steps += 1
+        if isinstance(batch, Trajectory):
+            losses = self._learn_by_reward(batch, remaining)
+        else:
+            loss, _ = self._supervised_loss(batch)
+            self._descend(self.hparams.supervised_weight * loss)
+            losses = {"loss": loss.detach()}
+        if self.trainer.log_every_n_steps and self.num_steps % self.trainer.log_every_n_steps == 0:
+            losses = {f"{source}/{name}": value for name, value in losses.items()}
+            self.log_dict({**losses, "env_steps": float(self.env_steps)}, batch_size=1)
+
+    def _learn_by_reward(self, trajectory: Trajectory, remaining: float) -> dict[str, Tensor]:
+        hparams, source, timesteps = self.hparams, trajectory.source, trajectory.timesteps
+        num_envs = timesteps.reward.shape[1]
+        decoder = self.decoders[module_key(source)]
+        inputs = read_inputs(merge_time(timesteps.observation), self.paths[source], timesteps.reward.numel())
+        with torch.no_grad():
+            v = self.value(source, self(source, inputs)[1]).view_as(timesteps.reward)  # [T + 1, B]
+        asked = all(key.startswith("predict:") for key in self.specs[source].action)
+        r_t = timesteps.reward[1:] * hparams.reward_scale
+        discount_t = timesteps.discount[1:] * (0.0 if asked else hparams.gamma)
+        advantage = generalized_advantages(r_t, discount_t, timesteps.last()[1:], v, hparams.lambda_)
+        target = advantage + v[:-1]
+
+        # Actions on LAST were ignored, and rows without anything to look at stand for nothing.
+        counts, present = ~timesteps.last().flatten(), inputs.present()
+        counts = counts if present is None else counts & present.to(counts.device)
+        rows = counts[:-num_envs].nonzero().flatten()
+        self.env_steps += len(rows)
+        if not len(rows):
+            return {}
+        inputs, advantage, target = select_rows(inputs, rows), advantage.flatten()[rows], target.flatten()[rows]
+        raw, old_log_prob = (merge_time(trajectory.extras[key]) for key in ("raw", "log_prob"))
+        raw, old_log_prob = {name: value[rows] for name, value in raw.items()}, old_log_prob[rows]
+        if len(rows) > 1:
+            advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+
+        for _ in range(hparams.epochs):
+            parameters, features = self(source, inputs)
+            log_prob = decoder.log_prob(parameters, raw)
+            policy_loss = clipped_policy_loss(log_prob, old_log_prob, advantage, hparams.clip * remaining)
+            value_loss = 0.5 * (self.value(source, features) - target).square().mean()
+            loss = policy_loss + hparams.value_weight * value_loss
+            if hparams.entropy_weight:
+                loss = loss - hparams.entropy_weight * remaining * decoder.entropy(parameters).mean()
+            self._descend(loss)
+        losses = {"loss": loss, "policy_loss": policy_loss, "value_loss": value_loss}
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _supervised_loss(self, timestep: TimeStep) -> tuple[Tensor, Tensor | None]:
+        """Returns the mean of -log p(y) over the rows that count, and which these are (bool [B], None for all)."""
+        target = self.hparams.target
+        decoder = self.decoders[module_key(timestep.source)]
+        inputs = self._read(timestep)
+        rows, labelled = inputs.present(), timestep.observation.get(f"mask:{target}")
+        rows = labelled if rows is None else rows if labelled is None else rows & labelled
+        parameters, _ = self(timestep.source, inputs)
+        truth = timestep.observation[target]
+        return masked_mean(-decoder.log_prob(parameters, decoder.from_answer({target: truth})), rows), rows
+
+    def _descend(self, loss: Tensor) -> None:
+        optimizer = self.optimizers()
+        optimizer.zero_grad()  # to None: what this step does not touch, Adam leaves alone
+        self.manual_backward(loss)
+        nn.utils.clip_grad_norm_(self.parameters(), self.hparams.max_grad_norm)
+        optimizer.step()
+
+    def _known(self, source: str) -> str:
+        if source not in self.specs:
+            raise SpecError(f"Generalist: expected one of the sources {list(self.specs)}, got {source!r}.")
+        return source
+
+    def _read(self, timestep: TimeStep) -> Inputs:
+        here = timestep if timestep.reward.device == self.device else timestep.to(self.device)
+        return read_inputs(here.observation, self.paths[timestep.source], len(timestep.reward))
+
+    def validation_step(self, timestep: TimeStep, batch_idx: int, dataloader_idx: int = 0) -> dict:
+        answer, source = self.greedy(timestep), timestep.source
+        if self.specs[source].action:
+            timestep.reply(answer)
+            self.scores.add_timestep(timestep, answer)
+        elif timestep.observation.get(self.hparams.target) is not None:
+            loss, rows = self._supervised_loss(timestep)
+            count = len(timestep.reward) if rows is None else int(rows.sum())
+            self.scores.add(source, "loss", float(loss) * count, count)
+            truth = timestep.observation[self.hparams.target]
+            if not truth.is_floating_point():
+                self.scores.add_hits(source, answer[self.hparams.target] == truth, rows)
+        return answer
+
+    test_step = predict_step = validation_step
+
+    def on_validation_epoch_start(self) -> None:
+        self.scores.restart()
+
+    def on_validation_epoch_end(self) -> None:
+        self.scores.log(self, "val")
+
+    on_test_epoch_start = on_validation_epoch_start
+
+    def on_test_epoch_end(self) -> None:
+        self.scores.log(self, "test")
+
+    def setup(self, stage: str) -> None:
+        if stage == "fit" and self.num_steps == 0:
+            self.generator.manual_seed(rank_seed(self.hparams.seed, self.trainer.global_rank))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        own = {"generator": self.generator.get_state(), "num_steps": self.num_steps, "env_steps": self.env_steps}
+        checkpoint["agent"] = all_ranks(own, self.trainer)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        own = own_rank(checkpoint["agent"], self._trainer)
+        self.generator.set_state(own["generator"].cpu())
+        self.num_steps, self.env_steps = own["num_steps"], own["env_steps"]
