@@ -44,18 +44,17 @@ class Slots:
         """
         if self._lengths is None:
             self._lengths = [env.stream_length for env in self.envs]
-        places = [(self._turn + ahead) % len(self.envs) for ahead in range(len(self.envs))]
-        waiting = (place for place in places if self._wants_turn(place, self._lengths[place]))
-        place = next(waiting, None)
-        if place is None:
-            self._turns_had = [0] * len(self.envs)
-            place = next((place for place, length in enumerate(self._lengths) if length), 0)
+        place = self._turn
+        if None not in self._lengths:
+            places = [(place + ahead) % len(self.envs) for ahead in range(len(self.envs))]
+            unfinished = [place for place in places if self._turns_had[place] < (self._lengths[place] or 0)]
+            if not unfinished:
+                self._turns_had = [0] * len(self.envs)
+                unfinished = [place for place, length in enumerate(self._lengths) if length] or [0]
+            place = unfinished[0]
+            self._turns_had[place] += 1
         self._turn = (place + 1) % len(self.envs)
-        self._turns_had[place] += 1
         return place
-
-    def _wants_turn(self, place: int, length: int | None) -> bool:
-        return length is None or self._turns_had[place] < length
 
     def next(self, place: int) -> TimeStep:
         """Returns the next timestep of the slot at `place`; a finite stream that is over starts over."""
