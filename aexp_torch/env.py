@@ -6,8 +6,6 @@ An `Env` is a recipe until it is opened, by the first `reset`, `step` or questio
 
 import copy
 import functools
-import os
-import weakref
 import zlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
@@ -22,6 +20,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from aexp_torch.errors import EndOfStream, SpecError
 from aexp_torch.feedback import ConsumerGone, Mailbox
+from aexp_torch.recipe import Recipe
 from aexp_torch.specs.check import Check, action_checker
 from aexp_torch.specs.env_spec import EnvSpec
 from aexp_torch.specs.infer import infer_spec, with_sides
@@ -33,7 +32,6 @@ from aexp_torch.timestep import TimeStep, pack_timestep, restart, select_lanes, 
 __all__ = ["Env", "Stage", "seed_sequence"]
 
 _new_tuple = tuple.__new__  # half the time of TimeStep(...)
-_open_envs: "weakref.WeakSet[Env]" = weakref.WeakSet()
 
 
 def seed_sequence(seed: int, source: str, *key: int) -> np.random.SeedSequence:
@@ -69,7 +67,7 @@ def _hands_out(method: Callable) -> Callable:
     return reset if method.__name__ == "reset" else step
 
 
-class Env(IterableDataset, dm_env.Environment):
+class Env(Recipe, IterableDataset, dm_env.Environment):
     """Is an environment to step and a stream to iterate: one minibatch is one step.
 
     A source implements `reset`, `step` and `make_specs`, and if it needs them `on_open`, `on_close`, `state_dict` and
@@ -97,7 +95,6 @@ class Env(IterableDataset, dm_env.Environment):
     on_missing: Literal["error", "repeat", "sample"] = "error"
     feedback_timeout: float = 60.0
     _name: str | None = None
-    _recipe: dict | None = None
     _outstanding: TimeStep | None = None
     _specs: dict[str, EnvSpec] | None = None
     _mailbox: Mailbox | None = None
@@ -152,13 +149,7 @@ class Env(IterableDataset, dm_env.Environment):
     def make_specs(self) -> dict[str, EnvSpec]:
         """Returns `{source name: EnvSpec}` of the open environment; asked once."""
 
-    def on_open(self) -> None:
-        """Starts what the recipe describes."""
-
-    def on_close(self) -> None:
-        """Stops what `on_open` started."""
-
-    # The recipe and its running form.
+    # Which stream this is.
 
     @property
     def name(self) -> str:
@@ -170,41 +161,11 @@ class Env(IterableDataset, dm_env.Environment):
         self.close()
         self._name = name
 
-    @property
-    def children(self) -> tuple["Env", ...]:
-        """The environments that this one is built around."""
-        return ()
-
-    def open(self) -> None:
-        """Makes the recipe a running environment; does nothing where it is one."""
-        if self._recipe is not None:
-            return
-        recipe = dict(vars(self))
-        try:
-            for child in self.children:
-                child.open()
-            self.on_open()
-        except BaseException:
-            self.__dict__ = recipe
-            raise
-        self._recipe = recipe
-        _open_envs.add(self)
-
-    def close(self) -> None:
-        """Makes it a recipe again and frees what it held; later answers to its timesteps are refused."""
-        if self._recipe is not None:
-            try:
-                self.on_close()
-            finally:
-                self._forget()
-        for child in self.children:
-            child.close()
-
     def _forget(self) -> None:
         for mailbox in (self._mailbox, self._outstanding and self._outstanding.ticket._address):
             if mailbox is not None:
                 mailbox.close()
-        self.__dict__ = dict(self._recipe or vars(self))
+        super()._forget()
 
     def place(self, *, seed: int, slot: int = 0, num_slots: int = 1, seed_prefix: str = "") -> None:
         """Says which running copy of the pipeline this is, before it is opened: seeds and data follow from it."""
@@ -216,21 +177,6 @@ class Env(IterableDataset, dm_env.Environment):
     def seeds(self, *key: int) -> np.random.SeedSequence:
         """Returns the seeds of this source in this slot; `key` is the lane, or names a use of its own."""
         return seed_sequence(self.seed, self.seed_prefix + self.name, self.slot, *key)
-
-    def __getstate__(self) -> dict:
-        return dict(self._recipe if self._recipe is not None else vars(self))
-
-    def __copy__(self) -> "Env":
-        new = type(self).__new__(type(self))
-        new.__dict__.update(self.__getstate__())
-        new._copy_children()
-        return new
-
-    def __deepcopy__(self, memo: dict) -> "Env":
-        return copy.copy(self)
-
-    def _copy_children(self) -> None:
-        """Replaces the children of a fresh copy by copies of their own."""
 
     # Specs.
 
@@ -530,15 +476,3 @@ class Function(Stage):
             return self.on_timestep(restart(tree, spec.num_envs)).observation
 
         return with_sides(spec, observation=infer_spec(observation, spec.observation, spec.num_envs, "pipe"))
-
-
-def _forget_inherited() -> None:
-    """Makes every open Env a recipe again in a forked child; what it held belongs to the parent and is kept as it is."""
-    for env in list(_open_envs):
-        _inherited.append(env.__dict__)
-        env._forget()
-    _open_envs.clear()
-
-
-_inherited: list[dict] = []
-os.register_at_fork(after_in_child=_forget_inherited)
