@@ -80,6 +80,8 @@ def unique_names(envs: Sequence[Env], keys: Sequence[str | None]) -> None:
     total, seen = Counter(name for _, name in wanted), Counter[str]()
     for source, name in wanted:
         seen[name] += 1
+        while total[name] > 1 and f"{name}#{seen[name]}" in total:  # given by hand
+            seen[name] += 1
         unique = name if total[name] == 1 else f"{name}#{seen[name]}"
         if unique != source.name:
             for env in envs:
