@@ -6,7 +6,9 @@ resumed run is the run. To add one: a file here, a line below, a row in the test
 Networks belong in `networks/`, what only watches in `callbacks/`.
 """
 
+from lightning_modules.agents.classifier import Classifier
+from lightning_modules.agents.dqn import DQN
 from lightning_modules.agents.generalist import Generalist
 from lightning_modules.agents.ppo import PPO
 
-__all__ = ["PPO", "Generalist"]
+__all__ = ["DQN", "PPO", "Classifier", "Generalist"]

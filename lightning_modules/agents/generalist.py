@@ -19,8 +19,18 @@ from lightning_modules.agents.losses import clipped_policy_loss, masked_mean
 from lightning_modules.agents.rank_state import all_ranks, own_rank, rank_seed
 from lightning_modules.agents.returns import generalized_advantages
 from lightning_modules.agents.scores import Scores
-from lightning_modules.networks import Decoder, Encoder, Inputs, initialize, merge_time, module_key, policy_inputs
-from lightning_modules.networks import read_inputs, seeded, select_rows
+from lightning_modules.networks import (
+    Decoder,
+    Encoder,
+    Inputs,
+    initialize,
+    merge_time,
+    module_key,
+    policy_inputs,
+    read_inputs,
+    seeded,
+    select_rows,
+)
 
 __all__ = ["Generalist"]
 

@@ -6,7 +6,7 @@ by much), and the next trajectory is acted by the policy that resulted.
 Source: Schulman et al. 2017; the settings that learn CartPole-v1 in 100,000 steps are those of this project.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from lightning import LightningModule
@@ -18,14 +18,26 @@ from lightning_modules.agents.losses import clipped_policy_loss
 from lightning_modules.agents.rank_state import all_ranks, own_rank, rank_seed
 from lightning_modules.agents.returns import generalized_advantages
 from lightning_modules.agents.scores import Scores
-from lightning_modules.networks import Body, Decoder, Inputs, initialize, merge_time, module_key, policy_inputs
-from lightning_modules.networks import read_inputs, seeded, select_rows
+from lightning_modules.networks import (
+    Body,
+    Decoder,
+    Inputs,
+    initialize,
+    merge_time,
+    module_key,
+    policy_inputs,
+    read_inputs,
+    seeded,
+    select_rows,
+)
 
 __all__ = ["PPO"]
 
 
 class ActorCritic(nn.Module):
     """A policy and a value function for one source, with a body each or with one for both."""
+
+    paths: list[tuple[str, ...]]
 
     def __init__(self, spec: EnvSpec, hidden: int, num_layers: int, activation: Any, share_body: bool):
         super().__init__()
@@ -96,7 +108,7 @@ class PPO(LightningModule):
         entropy_weight: float = 0.0,
         max_grad_norm: float = 0.5,
         normalize_advantages: bool = True,
-        reward_scale: float = 1.0,
+        reward_scale: float = 0.1,
         hidden: int = 64,
         num_layers: int = 2,
         activation: Literal["tanh", "relu"] = "tanh",
@@ -152,7 +164,7 @@ class PPO(LightningModule):
         optimizer = self.optimizers()
         for group in optimizer.param_groups:
             group["lr"] = hparams.lr * remaining
-        net = self.nets[module_key(source)]
+        net = self._net(source)
         inputs = read_inputs(merge_time(timesteps.observation), net.paths, timesteps.reward.numel())
         with torch.no_grad():
             v = net.value(inputs).view_as(timesteps.reward)  # [T + 1, B]
@@ -200,14 +212,15 @@ class PPO(LightningModule):
         order = torch.randperm(num_rows, generator=self.generator).to(self.device)
         return list(order.chunk(self.hparams.minibatches))
 
+    def _net(self, source: str) -> ActorCritic:
+        if source not in self.specs:
+            raise SpecError(f"PPO: expected one of the sources {list(self.specs)}, got {source!r}.")
+        return cast(ActorCritic, self.nets[module_key(source)])
+
     def _read(self, timestep: TimeStep) -> tuple[ActorCritic, Inputs]:
-        if timestep.source not in self.specs:
-            raise SpecError(f"PPO: expected one of the sources {list(self.specs)}, got {timestep.source!r}.")
-        net = self.nets[module_key(timestep.source)]
-        observation = (
-            timestep.observation if timestep.reward.device == self.device else timestep.to(self.device).observation
-        )
-        return net, read_inputs(observation, net.paths, len(timestep.reward))
+        net = self._net(timestep.source)
+        here = timestep if timestep.reward.device == self.device else timestep.to(self.device)
+        return net, read_inputs(here.observation, net.paths, len(timestep.reward))
 
     def validation_step(self, timestep: TimeStep, batch_idx: int, dataloader_idx: int = 0) -> dict:
         action = self.greedy(timestep)

@@ -14,6 +14,8 @@ Every draw takes a generator of the CPU, wherever the features are.
 
 import math
 from abc import ABC, abstractmethod
+from functools import reduce
+from operator import add
 
 import numpy as np
 import torch
@@ -177,6 +179,9 @@ class BinaryDecoder(LeafDecoder):
 class RealDecoder(LeafDecoder):
     """Draws K real numbers around a mean [N, K]; the scale is a parameter that no observation changes."""
 
+    low: Tensor
+    high: Tensor
+
     def __init__(self, spec: specs.Array, features: int):
         super().__init__(spec, features, int(np.prod(spec.shape, dtype=int)))
         infinite = np.full(spec.shape, np.inf)
@@ -249,11 +254,11 @@ class Decoder(nn.Module):
 
     def log_prob(self, parameters: Raw, raw: Raw) -> Tensor:
         """Returns float32 [N], the sum over leaves."""
-        return sum(self.leaves[key].log_prob(parameters[name], raw[name]) for name, key in self._keys)
+        return reduce(add, (self.leaves[key].log_prob(parameters[name], raw[name]) for name, key in self._keys))
 
     def entropy(self, parameters: Raw) -> Tensor:
         """Returns float32 [N], in nats, the sum over leaves."""
-        return sum(self.leaves[key].entropy(parameters[name]) for name, key in self._keys)
+        return reduce(add, (self.leaves[key].entropy(parameters[name]) for name, key in self._keys))
 
     def answer(self, raw: Raw) -> dict:
         """Returns the tree of answers, as the stream takes it."""
