@@ -61,13 +61,14 @@ class EpisodeQuota:
     Args:
       episodes: N.
       num_envs: lanes per slot.
-      num_slots: number of slots.
+      num_slots: number of slots on all ranks.
+      numbers: the slots that run here; all by default.
     """
 
-    def __init__(self, episodes: int, num_envs: int, num_slots: int):
+    def __init__(self, episodes: int, num_envs: int, num_slots: int, numbers: list[int] | None = None):
         lanes = torch.arange(num_slots * num_envs)
         shares = torch.clamp((episodes - lanes + len(lanes) - 1) // len(lanes), min=0)
-        self._left = shares.view(num_slots, num_envs)
+        self._left = shares.view(num_slots, num_envs)[list(range(num_slots)) if numbers is None else numbers]
 
     def filter(self, timestep: TimeStep, place: int) -> TimeStep:
         """Counts what ends in this timestep of the slot at `place`, and hides lanes that have had their share."""

@@ -33,8 +33,8 @@ class Loader:
       num_workers: 0, everything runs in this process.
       in_flight: number of slots per source on all ranks; one per rank by default.
       steps_per_epoch: timesteps an epoch. None: the exact length where all sources are finite.
-      episodes: for evaluation: an epoch is the first N episodes of every source, in the order (round, slot, lane), and
-        one whole pass of every finite stream.
+      episodes: for evaluation: an epoch is the first N episodes of every source, in the order (round, slot, lane) over
+        the slots of all ranks, and one whole pass of every finite stream.
       seed: S of all seeds.
       until: what ends an epoch without a given length: the first source that is over, or all of them.
       resume_epochs: False starts every epoch afresh, with the same seeds.
@@ -140,7 +140,7 @@ class Loader:
         for slots in self._slots.values():
             left = [env.stream_length for env in slots.envs]
             quotas = {
-                name: EpisodeQuota(self.episodes, spec.num_envs, len(slots.envs))
+                name: EpisodeQuota(self.episodes, spec.num_envs, self._num_slots, slots.numbers)
                 for name, spec in slots.envs[0].specs.items()
             }
             while True:
@@ -232,7 +232,7 @@ class Loader:
                         " LAST. Give it epochs=1, or use steps_per_epoch."
                     )
                 if length is None:
-                    lanes = min(spec.num_envs for spec in env.specs.values()) * len(slots.envs)
+                    lanes = min(spec.num_envs for spec in env.specs.values()) * self._num_slots
                     rounds = -(-self.episodes // lanes)
                     if env.max_episode_steps is None:
                         return UNBOUNDED
