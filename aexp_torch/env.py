@@ -224,9 +224,9 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
             yield timestep
         elif not timestep.ticket._address.settled():
             yield timestep
-        while True:
+        while self._recipe is not None:  # until it is closed, perhaps within the loop
             try:
-                timestep = self.step(timestep.ticket._address.take())
+                timestep = self.step((self._outstanding or timestep).ticket._address.take())
             except (EndOfStream, ConsumerGone):
                 return
             yield timestep
