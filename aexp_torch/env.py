@@ -249,8 +249,9 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
         if lanes is None or self._outstanding is None:
             return None
         num_envs = len(self._outstanding.step_type)
-        if lanes.dtype is not torch.bool or lanes.shape != (num_envs,):
-            raise SpecError(f"{self.name}: expected lanes as bool [{num_envs}], got {lanes.dtype} {list(lanes.shape)}.")
+        if not isinstance(lanes, Tensor) or lanes.dtype is not torch.bool or lanes.shape != (num_envs,):
+            came = f"{lanes.dtype} {list(lanes.shape)}" if isinstance(lanes, Tensor) else repr(lanes)
+            raise SpecError(f"{self.name}: expected lanes as a bool tensor [{num_envs}], got {came}.")
         if lanes.all():
             return None
         if not self.lane_control:
