@@ -238,14 +238,38 @@ def test_the_end_of_a_finite_stream_through_stages_and_compositions():
         assert steps == [True, False, False]
 
 
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_loop_ends_where_the_environment_is_closed_in_it(answered):
+    env, steps = Opened(), []
+    for timestep in env:
+        steps.append(timestep.ticket.step)
+        if answered or timestep.ticket.step < 2:
+            timestep.reply(ONES)
+        if timestep.ticket.step == 2:
+            env.close()
+    assert steps == [0, 1, 2] and len(Opened.opened) == 1
+
+
+def test_a_loop_goes_on_from_a_state_that_is_loaded_in_it():
+    env = CountingEnv(lengths=[99, 99])
+    stream = iter(env)
+    next(stream).reply(ONES)
+    state = env.state_dict()
+    for _ in range(2):
+        next(stream).reply(ONES * 2)
+    env.load_state_dict(state)
+    timestep = next(stream)
+    assert timestep.ticket.step == 1 and timestep.reward.tolist() == [1, 1]
+
+
 # Lanes
 
 
 def test_lanes_are_checked():
     env = CountingEnv(2, name="counter")
     env.reset()
-    for lanes in (torch.tensor([1, 0]), torch.tensor([True]), np.array([True, False])):
-        with pytest.raises(SpecError, match=r"'?counter'?.*: expected lanes as bool \[2\]"):
+    for lanes in (torch.tensor([1, 0]), torch.tensor([True]), np.array([True, False]), [True, False]):
+        with pytest.raises(SpecError, match=r"counter: expected lanes as a bool tensor \[2\], got "):
             env.reset(lanes)
     single = ae.GymnasiumEnv("CartPole-v1", 2, "vector_entry_point")
     timestep = single.reset()

@@ -60,6 +60,15 @@ def test_slots_share_the_episodes_in_the_order_round_slot_lane():
     assert steps == 10 + 5  # slot 0: two episodes of 4 transitions; slot 1: one
 
 
+def test_ranks_share_the_episodes():
+    env = CountingEnv(2, lengths=[2, 4])
+    loaders = [ae.Loader(env, episodes=6, in_flight=2, rank=rank, world_size=2) for rank in range(2)]
+    found = [[(slot, lane) for _, slot, lane, _ in count(loader)[0]] for loader in loaders]
+    assert [sorted(episodes) for episodes in found] == [[(0, 0), (0, 0), (0, 1), (0, 1)], [(1, 0), (1, 1)]]
+    assert len(loaders[0]) == len(loaders[1]) == 2 * 5
+    assert count(ae.Loader(env, episodes=2, in_flight=2, rank=1, world_size=2)) == ([], 0)
+
+
 def test_lanes_that_have_had_their_share_show_first_with_reward_0():
     seen = []
     for timestep in (loader := ae.Loader(CountingEnv(2, lengths=[2, 4]), episodes=2)):
