@@ -1,0 +1,99 @@
+"""Throughput: interactions and samples per second."""
+
+import time
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+
+from lightning_modules.callbacks.stream_watch import StreamWatch, specs_of
+
+__all__ = ["Throughput"]
+
+
+class Throughput(Callback):
+    """Logs how fast training goes, in seconds of training (validation is left out).
+
+    | name | unit |
+    |---|---|
+    | `env_steps`, `<source>/env_steps` | interactions with environments since the run began, on this rank |
+    | `env_steps_per_s`, `<source>/env_steps_per_s` | interactions per second since the last log |
+    | `samples_per_s`, `<source>/samples_per_s` | rows learned from per second since the last log |
+
+    An interaction is one transition of one lane. A sample is a transition, or a row of a dataset's minibatch that is not
+    masked out.
+
+    Args:
+      every_n_steps: batches between two logs.
+    """
+
+    def __init__(self, every_n_steps: int = 50):
+        super().__init__()
+        self.every_n_steps = every_n_steps
+        self._watch = StreamWatch()
+        self._batches = 0
+        self._seconds = 0.0  # of training since the last log, without what runs now
+        self._since: float | None = None
+        self._before: dict[str, dict[str, int]] = {"env_steps": {}, "samples": {}}
+
+    @property
+    def env_steps(self) -> dict[str, int]:
+        """Interactions so far, by source."""
+        return self._watch.env_steps
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock."""
+        self._watch.specs = specs_of(trainer.train_dataloader)
+        self._restart_clock()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stops the clock."""
+        if self._since is not None:
+            self._seconds += time.perf_counter() - self._since
+            self._since = None
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lets the clock go on."""
+        self._since = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Counts a training batch."""
+        self._watch.update(batch)
+        self._batches += 1
+        if self._batches % self.every_n_steps == 0:
+            self._log(pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Logs the total at the end of an epoch."""
+        pl_module.log_dict(self._totals(), prog_bar=True, batch_size=1)
+
+    def _log(self, pl_module: LightningModule) -> None:
+        now = time.perf_counter()
+        seconds = max(self._seconds + now - (self._since or now), 1e-9)
+        values: dict[str, float] = {}
+        for what, counts in (("env_steps", self._watch.env_steps), ("samples", self._watch.samples)):
+            gained = {source: count - self._before[what].get(source, 0) for source, count in counts.items()}
+            values[f"{what}_per_s"] = sum(gained.values()) / seconds
+            values |= {f"{source}/{what}_per_s": count / seconds for source, count in gained.items()}
+        values |= {f"{source}/env_steps": float(count) for source, count in self._watch.env_steps.items()}
+        speed = values.pop("env_steps_per_s")
+        pl_module.log_dict(values, batch_size=1)
+        pl_module.log_dict(self._totals() | {"env_steps_per_s": speed}, prog_bar=True, batch_size=1)
+        self._restart_clock()
+
+    def _totals(self) -> dict[str, float]:
+        return {"env_steps": float(sum(self._watch.env_steps.values()))}
+
+    def _restart_clock(self) -> None:
+        self._seconds, self._since = 0.0, time.perf_counter()
+        self._before = {"env_steps": dict(self._watch.env_steps), "samples": dict(self._watch.samples)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the counts."""
+        return {"watch": self._watch.state_dict(), "batches": self._batches}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from `state_dict`."""
+        self._watch.load_state_dict(state_dict["watch"])
+        self._batches = state_dict["batches"]

@@ -1,0 +1,272 @@
+"""The command `aexp`: fit, validate, test and predict, with every option taken from the docstrings."""
+
+import logging
+import os
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import rich
+import torch
+from jsonargparse import ArgumentError
+from lightning import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.trainer.states import TrainerStatus
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from rich.table import Table
+
+import lightning_modules.agents  # noqa: F401  short class names (`--model PPO`) are those that have been imported
+from aexp_torch import AexpError
+from lightning_modules.callbacks import EpisodeStatistics, Plots, Progress, Throughput
+from lightning_modules.callbacks.progress import clock, compact
+from lightning_modules.cli_errors import in_one_line
+from lightning_modules.datamodule import ExperienceDataModule
+
+__all__ = ["main"]
+
+CONFIGS = Path(__file__).parent / "configs"
+DESCRIPTION = "Trains agents on environments and datasets, alone or mixed. `aexp fit` alone learns CartPole and digits."
+WRONG, INTERRUPTED = 2, 130  # exit codes
+
+
+def main(args: list[str] | None = None) -> None:
+    """Runs the command.
+
+    Args:
+      args: the command line; by default that of the process. `--traceback` (or AEXP_TRACEBACK=1) shows where an error
+        came from, which otherwise is one line.
+
+    Raises:
+      SystemExit: with code 2 where something was wrong, 130 where the run was interrupted.
+    """
+    args = list(sys.argv[1:] if args is None else args)
+    wants_traceback = "--traceback" in args or bool(os.environ.get("AEXP_TRACEBACK"))
+    args = [arg for arg in args if arg != "--traceback"]
+    try:
+        with _quiet():
+            _run(_with_config(args))
+    except KeyboardInterrupt:
+        print("aexp: interrupted", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+    except (AexpError, ArgumentError, MisconfigurationException, FileNotFoundError) as error:
+        if wants_traceback:
+            raise
+        print(f"aexp: {in_one_line(error)}", file=sys.stderr)
+        raise SystemExit(WRONG) from None
+
+
+def _run(args: list[str]) -> None:
+    """Leaves the process's arguments, seed and signals as they are."""
+    argv, threads, interrupt = sys.argv, torch.get_num_threads(), signal.getsignal(signal.SIGINT)
+    sys.argv = ["aexp"]  # Lightning warns where it finds others beside the given ones
+    try:
+        AexpCLI(datamodule_class=ExperienceDataModule, auto_configure_optimizers=False, args=args)
+    finally:
+        sys.argv = argv
+        torch.set_num_threads(threads)
+        if signal.getsignal(signal.SIGINT) != interrupt:  # Lightning ignores it from the first Ctrl-C on
+            signal.signal(signal.SIGINT, interrupt)
+
+
+def _with_config(args: list[str]) -> list[str]:
+    """Puts a configuration first where none is given, and finds the shipped ones by name.
+
+    It is that of the run where a checkpoint of one is given, else the default.
+    """
+    if not args or args[0] not in AexpCLI.subcommands():
+        return args
+    command, *options = args
+    given = [i for i, option in enumerate(options) if option.split("=")[0] in ("--config", "-c")]
+    for i in given:
+        option, equals, value = options[i].partition("=")
+        if equals:
+            options[i] = f"{option}={_shipped(value)}"
+        elif i + 1 < len(options):
+            options[i + 1] = _shipped(options[i + 1])
+    return [command, *([] if given else ["--config", str(_config_of_run(options))]), *options]
+
+
+def _shipped(name: str) -> str:
+    candidate = CONFIGS / f"{name.removesuffix('.yaml')}.yaml"
+    return str(candidate) if not Path(name).exists() and candidate.parent == CONFIGS and candidate.exists() else name
+
+
+def _config_of_run(options: list[str]) -> Path:
+    for option, following in zip(options, [*options[1:], ""]):
+        name, _, value = option.partition("=")
+        if name == "--ckpt_path":
+            config = Path(value or following).resolve().parent.parent / "config.yaml"
+            if config.is_file():
+                return config
+    return CONFIGS / "generalist.yaml"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what Lightning says about hardware, workers and itself from between the lines of a run."""
+    log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    seeds = logging.getLogger("lightning.fabric.utilities.seed")
+    levels = log.level, seeds.level
+    log.setLevel(logging.WARNING)
+    seeds.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in (
+                ".*isinstance.treespec, LeafSpec",
+                "The '.*_dataloader' does not have many workers",
+                "GPU available but not used",
+                "The number of training batches .* is smaller than the logging interval",
+                "The dirpath has changed",
+                "Checkpoint directory .* exists and is not empty",
+            ):
+                warnings.filterwarnings("ignore", message)
+            yield
+    finally:
+        log.setLevel(levels[0])
+        seeds.setLevel(levels[1])
+
+
+class AexpCLI(LightningCLI):
+    """Adds to LightningCLI: specs and seeds handed on, a run folder, callbacks, an evaluation and a summary."""
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Lets errors through to `main`."""
+        kwargs.setdefault("description", DESCRIPTION)
+        return super().init_parser(**{"prog": "aexp", "exit_on_error": False, **kwargs})
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds what belongs to a run as a whole."""
+        super().add_default_arguments_to_parser(parser)
+        parser.add_argument("--seed", type=int, default=0, help="S of all seeds: of the streams and of the agent.")
+        parser.add_argument(
+            "--name", type=str, default="aexp", help="Name of the run: its folder is runs/NAME/version_N."
+        )
+        threads = "Threads of one torch operation; null for torch's own choice."
+        parser.add_argument("--num_threads", type=int | None, default=None, help=threads)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds the callbacks and the links."""
+        parser.add_lightning_class_args(EpisodeStatistics, "statistics")
+        parser.add_lightning_class_args(Throughput, "throughput")
+        parser.add_lightning_class_args(Plots, "plots")
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.set_defaults({"checkpoint.save_last": True, "checkpoint.save_on_exception": True})
+        parser.set_defaults({"trainer.enable_model_summary": False, "trainer.num_sanity_val_steps": 0})
+        parser.link_arguments("seed", "seed_everything")
+        parser.link_arguments("seed", "data.seed")
+        parser.link_arguments("seed", "model.init_args.seed")
+        parser.link_arguments("data.specs", "model.init_args.specs", apply_on="instantiate")
+
+    def _parse_ckpt_path(self) -> None:
+        """Takes no arguments from a checkpoint: the configuration says them all."""
+
+    def before_instantiate_classes(self) -> None:
+        """Sets the number of threads."""
+        self.began = time.monotonic()
+        threads = self._get(self.config, "num_threads")
+        if threads is not None:
+            torch.set_num_threads(threads)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Builds the trainer with a logger in the run's folder and the callbacks."""
+        options = {**self._get(self.config_init, "trainer"), **kwargs}
+        fits = self.subcommand == "fit"
+        if options["logger"] is None or options["logger"] is True:
+            root = os.path.join(options["default_root_dir"] or "", "runs")
+            name = self._get(self.config_init, "name")
+            options["logger"] = TensorBoardLogger(root, name=name, default_hp_metric=False) if fits else False
+        given = options["callbacks"] or []
+        options["callbacks"] = [*(given if isinstance(given, list) else [given])]
+        options["callbacks"] += self._callbacks(options)
+        return self.trainer_class(**options)
+
+    def _callbacks(self, options: dict[str, Any]) -> list[Callback]:
+        self.throughput: Throughput = self._get(self.config_init, "throughput")
+        self.checkpoint: ModelCheckpoint = self._get(self.config_init, "checkpoint")
+        own = [self._get(self.config_init, "statistics"), self.throughput]
+        given = options["callbacks"]
+        if options["enable_progress_bar"] is not False and not _any(given, ProgressBar):
+            own.append(Progress())
+        if self.subcommand == "fit":
+            own.append(self._get(self.config_init, "plots"))
+            if not options["fast_dev_run"]:
+                config = self.config[self.subcommand]
+                own.append(SaveConfigCallback(self._parser(self.subcommand), config, overwrite=True))
+            if options["enable_checkpointing"] is not False and not _any(given, ModelCheckpoint):
+                own.append(self.checkpoint)
+        return own
+
+    def fit(self, **kwargs: Any) -> None:
+        """Trains, evaluates greedily, and sums up."""
+        try:
+            self.trainer.fit(**kwargs)
+        except SystemExit:
+            if self.trainer.state.status == TrainerStatus.INTERRUPTED:
+                self._say_where("interrupted, resume with --ckpt_path")
+                raise KeyboardInterrupt from None
+            raise
+        if self.trainer.state.status == TrainerStatus.INTERRUPTED:
+            raise KeyboardInterrupt
+        env_steps, run = dict(self.throughput.env_steps), self.trainer.log_dir
+        fitted = time.monotonic() - self.began
+        scores = self._evaluate()
+        if not self.trainer.is_global_zero:
+            return
+        rich.get_console().print(_summary(list(self.datamodule.specs), scores, env_steps))
+        times = f"trained in {clock(fitted)}, evaluated in {clock(time.monotonic() - self.began - fitted)}"
+        _print(times)
+        if not self.trainer.fast_dev_run:
+            _print(f"run folder: {run}")
+
+    def _evaluate(self) -> dict[str, float]:
+        """Runs the test streams, or the validation streams where there are none; with the best weights, if there are."""
+        trainer, best = self.trainer, self.checkpoint.best_model_path
+        data = self._get(self.config, "data")
+        split = next((split for split in ("test", "val") if data[split] is not None), None)
+        if split is None:
+            return {}
+        run = trainer.test if split == "test" else trainer.validate
+        chosen = best if self.checkpoint.monitor and best and not trainer.fast_dev_run else None
+        run(self.model, datamodule=self.datamodule, ckpt_path=chosen, verbose=False)
+        scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        return {name.removeprefix(f"{split}/"): value for name, value in scores.items() if name.startswith(f"{split}/")}
+
+    def _say_where(self, what: str) -> None:
+        last = self.checkpoint.last_model_path or self.checkpoint.best_model_path
+        _print(f"{what} {last}" if last else "interrupted before there was anything to keep")
+
+
+def _any(callbacks: list[Callback], kind: type) -> bool:
+    return any(isinstance(callback, kind) for callback in callbacks)
+
+
+def _summary(sources: list[str], scores: dict[str, float], env_steps: dict[str, int]) -> Table:
+    """Returns a table with a row per source."""
+    rows: dict[str, dict[str, float]] = {source: {} for source in sources}
+    for name, value in scores.items():
+        source, _, metric = name.partition("/dataloader_idx_")[0].rpartition("/")
+        rows.setdefault(source, {})[metric] = value
+    columns = [metric for metric in ("return", "accuracy") if any(metric in row for row in rows.values())]
+    table = Table(title="Greedy evaluation", title_justify="left", title_style="bold")
+    table.add_column("source")
+    for column in (*columns, "env steps"):
+        table.add_column(column, justify="right")
+    for source, row in rows.items():
+        cells = [compact(row[column]) if column in row else "" for column in columns]
+        table.add_row(source, *cells, f"{env_steps[source]:,}" if source in env_steps else "")
+    return table
+
+
+def _print(text: str) -> None:
+    rich.get_console().print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()
