@@ -108,7 +108,7 @@ class PPO(LightningModule):
         entropy_weight: float = 0.0,
         max_grad_norm: float = 0.5,
         normalize_advantages: bool = True,
-        reward_scale: float = 0.1,
+        reward_scale: float = 1.0,
         hidden: int = 64,
         num_layers: int = 2,
         activation: Literal["tanh", "relu"] = "tanh",

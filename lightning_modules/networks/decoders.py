@@ -191,7 +191,7 @@ class RealDecoder(LeafDecoder):
         known = (low > -1e6) & (high < 1e6) & (high > low)
         center = np.where(known, np.where(known, low, 0) + np.where(known, high, 0), 0) / 2
         half = np.where(known, np.where(known, high, 1) - np.where(known, low, 0), 2) / 2
-        for name, value in (("low", low), ("high", high), ("center", center), ("half", half)):
+        for name, value in (("low", low), ("high", high), ("center", center), ("half_range", half)):
             self.register_buffer(name, torch.from_numpy(value.astype(np.float32)), persistent=False)
         self.log_std = nn.Parameter(torch.full((len(low),), -0.5))
 
@@ -213,10 +213,10 @@ class RealDecoder(LeafDecoder):
         return (self.log_std + 0.5 * math.log(2 * math.pi * math.e)).sum().expand(len(parameters))
 
     def answer(self, raw: Tensor) -> Tensor:
-        return self._shaped((self.center + raw * self.half).clamp(self.low, self.high))
+        return self._shaped((self.center + raw * self.half_range).clamp(self.low, self.high))
 
     def from_answer(self, value: Tensor) -> Tensor:
-        return (value.reshape(len(value), -1).float() - self.center) / self.half
+        return (value.reshape(len(value), -1).float() - self.center) / self.half_range
 
 
 class Decoder(nn.Module):

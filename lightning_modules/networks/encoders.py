@@ -193,7 +193,7 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.padded = np.dtype(spec.dtype) == np.uint8
         low, self.size = choices(spec)
-        self.register_buffer("low", torch.from_numpy(np.array(low)), persistent=False)
+        self.low = int(low.min(initial=0))
         self.table = nn.Embedding(self.size, embedding, padding_idx=0 if self.padded else None)
         self.reader = nn.GRU(embedding, width, batch_first=True)
 
