@@ -51,9 +51,9 @@ def ppo(seed: int) -> Scores:
 
 
 def dqn(seed: int) -> Scores:
-    """50,000 steps of CartPole-v1; the best of 25 checkpoints by 20 other episodes each."""
-    train, val = ae.GymnasiumEnv(CART, num_envs=16), ae.GymnasiumEnv(CART, num_envs=20)
-    data = ExperienceDataModule(train, val, steps_per_epoch=125, episodes=20, seed=seed)
+    """50,000 steps of CartPole-v1; the best of 25 checkpoints by 50 other episodes each."""
+    train, val = ae.GymnasiumEnv(CART, num_envs=16), ae.GymnasiumEnv(CART, num_envs=50)
+    data = ExperienceDataModule(train, val, steps_per_epoch=125, episodes=50, seed=seed)
     agent = DQN(data.specs, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         best = ModelCheckpoint(folder, monitor=f"val/{CART}/return", mode="max")
@@ -71,8 +71,14 @@ def classifier(seed: int) -> Scores:
 def dqn_digits(seed: int) -> Scores:
     """2,000 minibatches of digits, by reward: 1 for a right answer."""
     data = digits_module(seed, 2000, "delayed", "correct")
-    options: dict[str, Any] = {"bandit": True, "num_layers": 1, "head_gain": 0.1, "reward_scale": 1.0, "updates": 2}
-    explore: dict[str, Any] = {"exploration_steps": 38_400, "epsilon": 0.1, "replay_size": 20_000, "warmup": 128}
+    options: dict[str, Any] = {"bandit": True, "num_layers": 1, "head_gain": 0.1, "real_scale": None, "updates": 2}
+    explore: dict[str, Any] = {
+        "exploration_steps": 38_400,
+        "epsilon": 0.1,
+        "replay_size": 20_000,
+        "warmup": 128,
+        "reward_scale": 1.0,
+    }
     return digits(DQN(data.specs, **options, **explore, seed=seed), data)
 
 

@@ -32,7 +32,6 @@ class Classifier(LightningModule):
       weight_decay: of AdamW.
       hidden: width of hidden layers.
       num_layers: hidden layers, the encoder's included.
-      activation: of hidden layers.
       target: the key of y.
       annealing_steps: optimizer steps until the learning rate is 0; by default the trainer's.
       seed: of the weights.

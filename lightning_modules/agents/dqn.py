@@ -30,9 +30,11 @@ __all__ = ["DQN"]
 class QNetwork(nn.Module):
     """Values every action of one source. Returns float32 [N, A], in units of the scaled reward."""
 
-    def __init__(self, spec: EnvSpec, num_actions: int, hidden: int, num_layers: int, head_gain: float):
+    def __init__(
+        self, spec: EnvSpec, num_actions: int, hidden: int, num_layers: int, head_gain: float, real_scale: float | None
+    ):
         super().__init__()
-        self.body = Body(*policy_inputs(spec), hidden, num_layers, "relu", "kaiming", scale_bounded=True)
+        self.body = Body(*policy_inputs(spec), hidden, num_layers, "relu", "kaiming", real_scale)
         self.head = nn.Linear(hidden, num_actions)
         initialize(self.head, "kaiming", head_gain)
 
@@ -83,6 +85,8 @@ class DQN(LightningModule):
       exploration_steps: environment steps of a source over which that part goes down from 1.
       tau: how far the target network follows at each update.
       reward_scale: multiplies rewards.
+      real_scale: divides real observations that have no bounds (those that have are divided by half of them); None
+        leaves both as they are.
       max_grad_norm: gradients longer than this are shortened.
       hidden: width of hidden layers.
       num_layers: hidden layers, the encoder's included.
@@ -106,6 +110,7 @@ class DQN(LightningModule):
         exploration_steps: int = 8000,
         tau: float = 0.05,
         reward_scale: float = 0.1,
+        real_scale: float | None = 2.5,
         max_grad_norm: float = 10.0,
         hidden: int = 128,
         num_layers: int = 2,
@@ -121,7 +126,7 @@ class DQN(LightningModule):
         self.paths = {source: [path for path, _ in flatten(policy_inputs(spec)[0])] for source, spec in specs.items()}
         with seeded(seed):
             nets = {
-                module_key(source): QNetwork(spec, self.choices[source][1], hidden, num_layers, head_gain)
+                module_key(source): QNetwork(spec, self.choices[source][1], hidden, num_layers, head_gain, real_scale)
                 for source, spec in specs.items()
             }
         self.nets = nn.ModuleDict(nets)

@@ -22,7 +22,7 @@ class Body(nn.Module):
       num_layers: hidden layers, the encoder's included.
       activation: after every layer.
       scheme: of the initial weights; see `initialize`.
-      scale_bounded: as for `Encoder`.
+      real_scale: as for `Encoder`.
     """
 
     def __init__(
@@ -33,10 +33,10 @@ class Body(nn.Module):
         num_layers: int = 2,
         activation: Activation = "tanh",
         scheme: Literal["orthogonal", "kaiming"] = "orthogonal",
-        scale_bounded: bool = False,
+        real_scale: float | None = None,
     ):
         super().__init__()
-        self.encoder = Encoder(observation, modalities, width, activation, scale_bounded)
+        self.encoder = Encoder(observation, modalities, width, activation, real_scale)
         more = [
             layer for _ in range(num_layers - 1) for layer in (nn.Linear(width, width), make_activation(activation))
         ]

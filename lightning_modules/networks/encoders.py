@@ -26,6 +26,7 @@ __all__ = ["Encoder", "leaf_encoder", "make_activation"]
 
 Activation = Literal["tanh", "relu"]
 BUCKETS = 1024  # for categories without a known number
+LARGE = 1e6  # bounds from here on say nothing about the size of numbers
 
 
 class Encoder(nn.Module):
@@ -36,7 +37,8 @@ class Encoder(nn.Module):
       modalities: at the same places.
       width: of the result.
       activation: after every layer.
-      scale_bounded: divides real leaves by their finite bounds; otherwise only those beyond 10.
+      real_scale: divides real elements by half their bounds, and by this where they have none. Without it, only those
+        with bounds beyond 10 are divided, by their bounds.
       shared: leaf encoders that other sources have; leaves whose meaning does not hang on their place in a vector
         (grids, sequences, sets) of the same spec and modality use the same one.
     """
@@ -47,7 +49,7 @@ class Encoder(nn.Module):
         modalities: dict,
         width: int,
         activation: Activation = "tanh",
-        scale_bounded: bool = False,
+        real_scale: float | None = None,
         shared: dict[tuple, nn.Module] | None = None,
     ):
         super().__init__()
@@ -65,7 +67,7 @@ class Encoder(nn.Module):
                 np.dtype(spec.dtype).str,
                 *(str(getattr(spec, m, "")) for m in ("minimum", "maximum")),
             )
-            leaf = shared.get(key) or leaf_encoder(name, spec, kind, width, activation, scale_bounded)
+            leaf = shared.get(key) or leaf_encoder(name, spec, kind, width, activation, real_scale)
             if kind.structure != "flat":
                 shared[key] = leaf
             self.leaves[module_key(name)] = leaf
@@ -95,7 +97,7 @@ def leaf_encoder(
     modality: Modality,
     width: int,
     activation: Activation = "tanh",
-    scale_bounded: bool = False,
+    real_scale: float | None = None,
 ) -> nn.Module:
     """Returns the network for one leaf: from [N, ...] of its spec to float32 [N, width].
 
@@ -109,16 +111,16 @@ def leaf_encoder(
             " with a stage, or give the leaf another modality."
         )
     if modality.structure == "sequence" and rank:
-        return TextEncoder(spec, width) if categorical else SequenceEncoder(Numbers(spec, scale_bounded), spec, width)
+        return TextEncoder(spec, width) if categorical else SequenceEncoder(Numbers(spec, real_scale), spec, width)
     if modality.structure == "grid" and rank >= 2:
-        return GridEncoder(Numbers(spec, scale_bounded), spec, width, activation)
+        return GridEncoder(Numbers(spec, real_scale), spec, width, activation)
     if modality.structure == "set" and rank:
-        return SetEncoder(Numbers(spec, scale_bounded), spec, width, activation)
+        return SetEncoder(Numbers(spec, real_scale), spec, width, activation)
     if categorical and np.dtype(spec.dtype).kind in "iu":
         return ChoiceEncoder(spec, width, activation)
     size = int(np.prod(spec.shape, dtype=int))
     layers = (nn.Flatten(1), nn.Linear(size, width), make_activation(activation))
-    return nn.Sequential(Numbers(spec, scale_bounded), *(layers if rank else (AddAxis(), *layers[1:])))
+    return nn.Sequential(Numbers(spec, real_scale), *(layers if rank else (AddAxis(), *layers[1:])))
 
 
 def make_activation(name: Activation) -> nn.Module:
@@ -130,19 +132,25 @@ class Numbers(nn.Module):
     """Turns any numbers into float32 of a sensible size: divided by their bounds, or their logarithm where integers
     have none."""
 
-    def __init__(self, spec: specs.Array, scale_bounded: bool = False):
+    def __init__(self, spec: specs.Array, real_scale: float | None = None):
         super().__init__()
-        bounded = isinstance(spec, specs.BoundedArray) and np.dtype(spec.dtype).kind != "b"
-        scale = np.ones(spec.shape, np.float32)
-        self.logarithm = not bounded and np.dtype(spec.dtype).kind == "i"
-        if bounded:
+        kind, bounded = np.dtype(spec.dtype).kind, isinstance(spec, specs.BoundedArray)
+        scale = np.ones(spec.shape)
+        self.logarithm = not bounded and kind == "i"
+        if bounded and kind != "b":
             size = np.maximum(np.abs(np.float64(spec.minimum)), np.abs(np.float64(spec.maximum)))
-            real = np.dtype(spec.dtype).kind == "f"
-            wanted = (size < 1e6) & (size > (0 if scale_bounded or not real else 10))
-            scale = np.broadcast_to(np.where(wanted, size, 1.0), spec.shape).astype(np.float32)
-            self.logarithm = not real and bool((size >= 1e6).any())
-        elif np.dtype(spec.dtype) == np.uint8:
-            scale = np.full(spec.shape, 255, np.float32)
+            if kind != "f":
+                self.logarithm = bool((size >= LARGE).any())
+                scale = np.where((size > 0) & (size < LARGE), size, 1.0)
+            elif real_scale is not None:
+                scale = np.where((size > 0) & (size < LARGE), size / 2, real_scale)
+            else:
+                scale = np.where((size > 10) & (size < LARGE), size, 1.0)
+        elif kind == "u":
+            scale = np.full(spec.shape, float(np.iinfo(spec.dtype).max))
+        elif kind == "f" and real_scale is not None:
+            scale = np.full(spec.shape, real_scale)
+        scale = np.broadcast_to(scale, spec.shape).astype(np.float32)
         self.identity = bool((scale == 1).all())
         self.register_buffer("scale", torch.from_numpy(np.array(scale)), persistent=False)
 
