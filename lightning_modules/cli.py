@@ -4,17 +4,19 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import rich
 import torch
 from jsonargparse import ArgumentError
-from lightning import Callback, Trainer
+from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -23,7 +25,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from rich.table import Table
 
 import lightning_modules.agents  # noqa: F401  short class names (`--model PPO`) are those that have been imported
-from aexp_torch import AexpError
+from aexp_torch import AexpError, SpecError
 from lightning_modules.callbacks import EpisodeStatistics, Plots, Progress, Throughput
 from lightning_modules.callbacks.progress import clock, compact
 from lightning_modules.cli_errors import in_one_line
@@ -51,11 +53,12 @@ def main(args: list[str] | None = None) -> None:
     args = [arg for arg in args if arg != "--traceback"]
     try:
         with _quiet():
-            _run(_with_config(args))
+            for command_line in _with_help_of_model(_with_config(args)):
+                _run(command_line)
     except KeyboardInterrupt:
         print("aexp: interrupted", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
-    except (AexpError, ArgumentError, MisconfigurationException, FileNotFoundError) as error:
+    except (AexpError, MisconfigurationException, FileNotFoundError) as error:
         if wants_traceback:
             raise
         print(f"aexp: {in_one_line(error)}", file=sys.stderr)
@@ -68,6 +71,9 @@ def _run(args: list[str]) -> None:
     sys.argv = ["aexp"]  # Lightning warns where it finds others beside the given ones
     try:
         AexpCLI(datamodule_class=ExperienceDataModule, auto_configure_optimizers=False, args=args)
+    except SystemExit as ended:
+        if ended.code:
+            raise
     finally:
         sys.argv = argv
         torch.set_num_threads(threads)
@@ -91,6 +97,18 @@ def _with_config(args: list[str]) -> list[str]:
         elif i + 1 < len(options):
             options[i + 1] = _shipped(options[i + 1])
     return [command, *([] if given else ["--config", str(_config_of_run(options))]), *options]
+
+
+def _with_help_of_model(args: list[str]) -> list[list[str]]:
+    """Asks for the help of a class, too, where `--model CLASS --help` asks for help."""
+    if {"-h", "--help"}.isdisjoint(args) or args[0] not in AexpCLI.subcommands():
+        return [args]
+    named = [arg.partition("=")[2] or following for arg, following in pairwise(args) if _is_model(arg)]
+    return [[args[0], "--help"], *([args[0], "--model.help", name] for name in named)]
+
+
+def _is_model(option: str) -> bool:
+    return option.partition("=")[0] in ("--model", "--model.class_path")
 
 
 def _shipped(name: str) -> str:
@@ -133,6 +151,45 @@ def _quiet() -> Iterator[None]:
         seeds.setLevel(levels[1])
 
 
+class Interrupt(Callback):
+    """Lets the training step that Ctrl-C falls into be completed, so that a resumed run is the run.
+
+    A second Ctrl-C, or one in validation, ends at once.
+    """
+
+    def __enter__(self) -> None:
+        self.asked, self.training = False, False
+        self._before = None
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._ask)
+
+    def __exit__(self, *exception: Any) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _ask(self, number: int, frame: Any) -> None:
+        if self.asked or not self.training:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """From here on a step is under way."""
+        self.training = True
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Ends here, where Lightning expects checkpoints to be made."""
+        if self.asked:
+            raise KeyboardInterrupt
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Validation can be ended at once."""
+        self.training = False
+        if self.asked:
+            raise KeyboardInterrupt
+
+
 class AexpCLI(LightningCLI):
     """Adds to LightningCLI: specs and seeds handed on, a run folder, callbacks, an evaluation and a summary."""
 
@@ -167,12 +224,33 @@ class AexpCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Takes no arguments from a checkpoint: the configuration says them all."""
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses; what is wrong is said in one line, which knows the options."""
+        try:
+            super().parse_arguments(parser, args)
+        except ArgumentError as error:
+            parsers = [parser, *self._subcommand_parsers.values()]
+            options = [option for one in parsers for option in one._option_string_actions]
+            raise SpecError(in_one_line(error, options)) from error
+
     def before_instantiate_classes(self) -> None:
-        """Sets the number of threads."""
+        """Sets the number of threads, and looks whether the checkpoint is there before a run begins."""
+        path = self._get(self.config, "ckpt_path")
+        if path is not None and path not in ("best", "last", "hpc", "registry") and not Path(path).exists():
+            raise SpecError(f"--ckpt_path: no such file {path!r}")
         self.began = time.monotonic()
         threads = self._get(self.config, "num_threads")
         if threads is not None:
             torch.set_num_threads(threads)
+
+    def instantiate_classes(self) -> None:
+        """Builds everything; an error of a class of ours comes as one of several alternatives of a type."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            if isinstance(error, AexpError) or not str(error).startswith("Does not validate against any"):
+                raise
+            raise SpecError(in_one_line(error)) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Builds the trainer with a logger in the run's folder and the callbacks."""
@@ -190,12 +268,13 @@ class AexpCLI(LightningCLI):
     def _callbacks(self, options: dict[str, Any]) -> list[Callback]:
         self.throughput: Throughput = self._get(self.config_init, "throughput")
         self.checkpoint: ModelCheckpoint = self._get(self.config_init, "checkpoint")
-        own = [self._get(self.config_init, "statistics"), self.throughput]
+        self.interrupt = Interrupt()
+        own = [self._get(self.config_init, "statistics"), self.throughput, self._get(self.config_init, "plots")]
         given = options["callbacks"]
         if options["enable_progress_bar"] is not False and not _any(given, ProgressBar):
             own.append(Progress())
         if self.subcommand == "fit":
-            own.append(self._get(self.config_init, "plots"))
+            own.append(self.interrupt)
             if not options["fast_dev_run"]:
                 config = self.config[self.subcommand]
                 own.append(SaveConfigCallback(self._parser(self.subcommand), config, overwrite=True))
@@ -206,7 +285,8 @@ class AexpCLI(LightningCLI):
     def fit(self, **kwargs: Any) -> None:
         """Trains, evaluates greedily, and sums up."""
         try:
-            self.trainer.fit(**kwargs)
+            with self.interrupt:
+                self.trainer.fit(**kwargs)
         except SystemExit:
             if self.trainer.state.status == TrainerStatus.INTERRUPTED:
                 self._say_where("interrupted, resume with --ckpt_path")
@@ -256,11 +336,12 @@ def _summary(sources: list[str], scores: dict[str, float], env_steps: dict[str, 
     columns = [metric for metric in ("return", "accuracy") if any(metric in row for row in rows.values())]
     table = Table(title="Greedy evaluation", title_justify="left", title_style="bold")
     table.add_column("source")
-    for column in (*columns, "env steps"):
+    for column in (*columns, *(["env steps"] if env_steps else [])):
         table.add_column(column, justify="right")
     for source, row in rows.items():
         cells = [compact(row[column]) if column in row else "" for column in columns]
-        table.add_row(source, *cells, f"{env_steps[source]:,}" if source in env_steps else "")
+        steps = [f"{env_steps[source]:,}" if source in env_steps else ""] if env_steps else []
+        table.add_row(source, *cells, *steps)
     return table
 
 

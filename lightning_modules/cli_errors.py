@@ -32,6 +32,8 @@ def in_one_line(error: BaseException, options: list[str] | None = None) -> str:
         option = unknown[1].split("=")[0]
         return f"unrecognized option {option}.{_suggest(option, options or [])}"
     key = re.match(r'Parser key "([^"]+)":', text)
+    if text.startswith("Does not validate against any"):
+        return "; ".join([*_reasons(text), *notes])
     if key is None:
         return " ".join([*text.split(), *notes])
     reasons = _reasons(text)
@@ -40,7 +42,7 @@ def in_one_line(error: BaseException, options: list[str] | None = None) -> str:
 
 def _reasons(text: str) -> list[str]:
     """Picks from the alternatives those that say what is wrong."""
-    body, _, _ = text.partition("\n  Given value")
+    body = re.split(r"\n *Given value", text)[0]
     given = re.search(r"Given value: (?:NestedArg\(.*val=)?'?([^'\n]*)'?", text)
     came = f", got {given[1].rstrip(')')!r}" if given and len(given[1]) < 40 else ""
     _, _, listed = body.partition("Errors:\n")
@@ -50,7 +52,8 @@ def _reasons(text: str) -> list[str]:
         if part and not part.startswith(NOISE):
             found.append(part)
     problems = [part for part in found if part.startswith("Problem with given class_path")]
-    reasons = [_sharpen(part, came) for part in problems or found]
+    telling = [part for part in found if not part.startswith("Expected a <class")]
+    reasons = [_sharpen(part, came) for part in problems or telling or found]
     return list(dict.fromkeys(reason for reason in reasons if reason))
 
 

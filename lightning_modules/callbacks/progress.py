@@ -37,6 +37,7 @@ class Progress(ProgressBar):
         self._live: Live | None = None
         self._began = self._shown = 0.0
         self._note = ""
+        self._started = False  # training has begun and not ended
 
     def disable(self) -> None:
         """Shows nothing, as on all ranks but the first."""
@@ -63,6 +64,7 @@ class Progress(ProgressBar):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Opens the display."""
+        self._started = True
         console = rich.get_console()
         if self._enabled and console.is_terminal:
             self._live = Live(console=console, auto_refresh=False)
@@ -98,6 +100,7 @@ class Progress(ProgressBar):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Shows the end."""
         self._stop(trainer)
+        self._started = False
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Closes the display, so that what went wrong is readable."""
@@ -111,7 +114,7 @@ class Progress(ProgressBar):
             self._show(trainer)
 
     def _stop(self, trainer: Trainer) -> None:
-        if self._enabled and trainer.state.fn == "fit":
+        if self._enabled and self._started:
             self._show(trainer)
         if self._live is not None:
             self._live.stop()

@@ -31,6 +31,8 @@ class Throughput(Callback):
         self.every_n_steps = every_n_steps
         self._watch = StreamWatch()
         self._batches = 0
+        self._logged: dict[str, float] = {}
+        self._log_again = False
         self._seconds = 0.0  # of training since the last log, without what runs now
         self._since: float | None = None
         self._before: dict[str, dict[str, int]] = {"env_steps": {}, "samples": {}}
@@ -43,7 +45,12 @@ class Throughput(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock."""
         self._watch.specs = specs_of(trainer.train_dataloader)
+        self._log_again = True
         self._restart_clock()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lightning forgets what was logged at the end of an epoch: the total is to be said again."""
+        self._log_again = True
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stops the clock."""
@@ -63,6 +70,9 @@ class Throughput(Callback):
         self._batches += 1
         if self._batches % self.every_n_steps == 0:
             self._log(pl_module)
+        elif self._log_again:
+            pl_module.log_dict(self._logged, prog_bar=True, batch_size=1)
+        self._log_again = False
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the total at the end of an epoch."""
@@ -73,17 +83,21 @@ class Throughput(Callback):
         seconds = max(self._seconds + now - (self._since or now), 1e-9)
         values: dict[str, float] = {}
         for what, counts in (("env_steps", self._watch.env_steps), ("samples", self._watch.samples)):
+            if not counts:
+                continue
             gained = {source: count - self._before[what].get(source, 0) for source, count in counts.items()}
             values[f"{what}_per_s"] = sum(gained.values()) / seconds
             values |= {f"{source}/{what}_per_s": count / seconds for source, count in gained.items()}
         values |= {f"{source}/env_steps": float(count) for source, count in self._watch.env_steps.items()}
-        speed = values.pop("env_steps_per_s")
+        shown = "env_steps_per_s" if self._watch.env_steps else "samples_per_s"
+        self._logged = self._totals()
+        pl_module.log_dict(self._logged | {shown: values.pop(shown)}, prog_bar=True, batch_size=1)
         pl_module.log_dict(values, batch_size=1)
-        pl_module.log_dict(self._totals() | {"env_steps_per_s": speed}, prog_bar=True, batch_size=1)
         self._restart_clock()
 
     def _totals(self) -> dict[str, float]:
-        return {"env_steps": float(sum(self._watch.env_steps.values()))}
+        steps = self._watch.env_steps.values()
+        return {"env_steps": float(sum(steps))} if steps else {}
 
     def _restart_clock(self) -> None:
         self._seconds, self._since = 0.0, time.perf_counter()
@@ -91,9 +105,9 @@ class Throughput(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the counts."""
-        return {"watch": self._watch.state_dict(), "batches": self._batches}
+        return {"watch": self._watch.state_dict(), "batches": self._batches, "logged": dict(self._logged)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from `state_dict`."""
         self._watch.load_state_dict(state_dict["watch"])
-        self._batches = state_dict["batches"]
+        self._batches, self._logged = state_dict["batches"], dict(state_dict["logged"])
