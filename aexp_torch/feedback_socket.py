@@ -5,6 +5,7 @@ A pickled ticket carries the address of its process's `PostOffice`, which reads 
 """
 
 import atexit
+import contextlib
 import itertools
 import json
 import os
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import threading
 import weakref
+from collections.abc import Callable
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -46,7 +48,10 @@ class PostOffice:
         self._numbers: weakref.WeakKeyDictionary[Mailbox, int] = weakref.WeakKeyDictionary()
         self._next_number = itertools.count()
         self._listener, self.path = _listen(self.token)
-        threading.Thread(target=self._accept, name="aexp-feedback", daemon=True).start()
+        self._connections: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
+        self._start(self._accept)
+        atexit.register(self.close)  # a thread that is still in C++ when the interpreter ends would abort the process
 
     @classmethod
     def of_this_process(cls) -> "PostOffice":
@@ -60,6 +65,22 @@ class PostOffice:
     def forget(cls) -> None:
         """Leaves the office of the parent alone (in a forked child)."""
         cls._here, cls._opening = None, threading.Lock()
+
+    def close(self) -> None:
+        """Takes no more answers, and waits for the threads that are at it."""
+        if PostOffice._here is self:
+            PostOffice._here = None
+            for connection in (self._listener, *self._connections):
+                with contextlib.suppress(OSError):  # the other side was faster
+                    connection.shutdown(socket.SHUT_RDWR)
+            for thread in self._threads:
+                thread.join(timeout=1.0)
+            self._listener.close()
+
+    def _start(self, target: Callable, *arguments: Any) -> None:
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        self._threads.append(threading.Thread(target=target, args=arguments, name="aexp-feedback", daemon=True))
+        self._threads[-1].start()
 
     def address_of(self, box: Mailbox) -> "RemoteMailbox":
         """Registers a mailbox and returns how to reach it from elsewhere."""
@@ -76,24 +97,23 @@ class PostOffice:
 
     def _accept(self) -> None:
         while True:
-            connection, _ = self._listener.accept()
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:  # closed
+                return
             if _is_own_user(connection):
-                threading.Thread(target=self._serve, args=(connection,), name="aexp-answers", daemon=True).start()
+                self._connections.add(connection)
+                self._start(self._serve, connection)
             else:
                 connection.close()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection:
-            while True:
-                try:
-                    message = _receive_answer(connection)
-                    status, text = (0, "") if message is None else self._deliver(*message)
-                except (OSError, ValueError):  # the other side has gone, or does not speak this protocol
-                    return
-                if message is None:
-                    return
+        with connection, contextlib.suppress(OSError, ValueError):  # it has gone, or does not speak this protocol
+            while (message := _receive_answer(connection)) is not None:
+                status, text = self._deliver(*message)
                 encoded = text.encode()
                 connection.sendall(REPLY.pack(status, len(encoded)) + encoded)
+        self._connections.discard(connection)
 
     def _deliver(self, number: int, step: int, action: Any, all_last: bool) -> tuple[int, str]:
         box = self.box(number)

@@ -34,7 +34,7 @@ class Loader:
       in_flight: number of slots per source on all ranks; one per rank by default.
       steps_per_epoch: timesteps an epoch. None: the exact length where all sources are finite.
       episodes: for evaluation: an epoch is the first N episodes of every source, in the order (round, slot, lane) over
-        the slots of all ranks, and one whole pass of every finite stream.
+        the slots of all ranks, and one whole pass of every finite stream; it starts afresh, as with resume_epochs=False.
       seed: S of all seeds.
       until: what ends an epoch without a given length: the first source that is over, or all of them.
       resume_epochs: False starts every epoch afresh, with the same seeds.
@@ -76,7 +76,8 @@ class Loader:
         if num_workers != 0:
             raise SpecError(f"Loader: expected num_workers=0 (this version steps in process), got {num_workers!r}.")
         numbers = _slot_numbers(in_flight, rank, world_size)
-        self.episodes, self.until, self.resume_epochs = episodes, until, resume_epochs
+        self.episodes, self.until = episodes, until
+        self.resume_epochs = resume_epochs and episodes is None
         envs = _named(env, {"on_missing": on_missing, "feedback_timeout": feedback_timeout})
         self._envs = envs
         self._num_slots = len(numbers) * world_size
@@ -120,6 +121,8 @@ class Loader:
         if not self._resumed:
             self._position = 0
         self._resumed = False
+        for slots in self._slots.values():
+            slots.again()  # the loop before may have been left without an answer
         while self._position < self.steps_per_epoch:
             if self._replay is not None:
                 (name, place), self._replay = self._replay, None

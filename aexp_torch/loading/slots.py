@@ -70,9 +70,10 @@ class Slots:
             " minibatches than slots?). Use a smaller in_flight or batch_size."
         )
 
-    def again(self, place: int) -> None:
-        """Lets the slot at `place` show its outstanding timestep once more, if that is unanswered."""
-        self._iterators[place] = None
+    def again(self, *places: int) -> None:
+        """Lets slots (all of them by default) show their outstanding timesteps once more, where they are unanswered."""
+        for place in places or range(len(self.envs)):
+            self._iterators[place] = None
 
     def show_again(self, place: int) -> TimeStep:
         """Returns the outstanding timestep of the slot at `place`; an answer that it was given is dropped."""

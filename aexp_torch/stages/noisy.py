@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aexp_torch.env import Env, Stage, seed_sequence
 from aexp_torch.errors import SpecError
-from aexp_torch.specs import EnvSpec, Modality, flatten, path_name, unflatten
+from aexp_torch.specs import EnvSpec, Modality, describe, flatten, path_name, unflatten
 from aexp_torch.specs.infer import with_sides
 from aexp_torch.specs.sample import sample_action
 from aexp_torch.state import pack_generator, unpack_generator
@@ -81,7 +81,8 @@ class Noisy(Stage):
         return action if self.side == "observation" else self._disturb(action, timestep.source, "action")
 
     def on_spec(self, spec: EnvSpec) -> EnvSpec:
-        """Widens the bounds of what is disturbed without clipping."""
+        """Widens the bounds of what is disturbed without clipping; refuses choices whose number is not known."""
+        self._refuse_endless_choices(spec)
         if self.clip or self.side == "action":
             return spec
         leaves = []
@@ -90,6 +91,17 @@ class Noisy(Stage):
             additive = self._chosen(path) and modality.representation in ("real", "integer")
             leaves.append((path, specs.Array(leaf.shape, leaf.dtype, leaf.name) if additive else leaf))
         return with_sides(spec, observation=unflatten(leaves))
+
+    def _refuse_endless_choices(self, spec: EnvSpec) -> None:
+        for side in ("observation", "action") if self.side == "both" else (self.side,):
+            modalities = dict(flatten(spec.modalities[side]))
+            for path, leaf in flatten(getattr(spec, side)):
+                drawn = modalities[path].representation in ("categorical", "binary")
+                if self._chosen(path) and drawn and not hasattr(leaf, "maximum") and leaf.dtype != bool:
+                    raise SpecError(
+                        f"Noisy: expected bounds for {path_name(path)!r}, from which it is drawn anew, got {describe(leaf)}."
+                        " Leave it out with keys=, or tell the source how many choices there are."
+                    )
 
     def _chosen(self, path: tuple) -> bool:
         return fnmatch(path_name(path), self.keys) and not path[-1].startswith("mask:")

@@ -138,9 +138,9 @@ def test_after_its_end_a_stream_starts_over(case):
     options, expected = GOLDEN[case]
     env = make(**options)
     assert told(env) == told(env) == expected
-    timestep = env.reset()
+    env.reset()
     for _ in range(len(expected) - 1):
-        timestep = env.step(torch.tensor([0, 1]) if env.action_spec() else None)
+        env.step(torch.tensor([0, 1]) if env.action_spec() else None)
     with pytest.raises(EndOfStream, match=r"DatasetEnv\('five'\): \d passes over the data are done"):
         env.step(torch.tensor([0, 1]) if env.action_spec() else None)
     assert env.step(None).first().all()
