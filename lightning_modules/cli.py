@@ -70,7 +70,12 @@ def _run(args: list[str]) -> None:
     argv, threads, interrupt = sys.argv, torch.get_num_threads(), signal.getsignal(signal.SIGINT)
     sys.argv = ["aexp"]  # Lightning warns where it finds others beside the given ones
     try:
-        AexpCLI(datamodule_class=ExperienceDataModule, auto_configure_optimizers=False, args=args)
+        AexpCLI(
+            datamodule_class=ExperienceDataModule,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            args=args,
+        )
     except SystemExit as ended:
         if ended.code:
             raise
@@ -143,8 +148,9 @@ def _quiet() -> Iterator[None]:
                 "The number of training batches .* is smaller than the logging interval",
                 "The dirpath has changed",
                 "Checkpoint directory .* exists and is not empty",
+                r"\s+.*(was deprecated in v|JsonargparseDeprecationWarning)",  # Lightning calls what jsonargparse deprecates
             ):
-                warnings.filterwarnings("ignore", message)
+                warnings.filterwarnings("ignore", f"(?s){message}")
             yield
     finally:
         log.setLevel(levels[0])
@@ -275,9 +281,9 @@ class AexpCLI(LightningCLI):
             own.append(Progress())
         if self.subcommand == "fit":
             own.append(self.interrupt)
-            if not options["fast_dev_run"]:
-                config = self.config[self.subcommand]
-                own.append(SaveConfigCallback(self._parser(self.subcommand), config, overwrite=True))
+        if self.subcommand == "fit" and not options["fast_dev_run"]:
+            config = self.config[self.subcommand]
+            own.append(SaveConfigCallback(self._parser(self.subcommand), config, overwrite=True))
             if options["enable_checkpointing"] is not False and not _any(given, ModelCheckpoint):
                 own.append(self.checkpoint)
         return own
@@ -299,7 +305,8 @@ class AexpCLI(LightningCLI):
         scores = self._evaluate()
         if not self.trainer.is_global_zero:
             return
-        rich.get_console().print(_summary(list(self.datamodule.specs), scores, env_steps))
+        if scores or env_steps:
+            rich.get_console().print(_summary(list(self.datamodule.specs), scores, env_steps))
         times = f"trained in {clock(fitted)}, evaluated in {clock(time.monotonic() - self.began - fitted)}"
         _print(times)
         if not self.trainer.fast_dev_run:

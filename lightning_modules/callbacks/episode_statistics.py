@@ -94,7 +94,11 @@ class EpisodeStatistics(Callback):
             alone = sum(source == other for other, _ in streams) == 1
             episodes = [episode for i, episode in finished if (episode.source, i) == (source, idx)]
             means = _means(f"{split}/{source}", episodes)
-            _log(pl_module, means if alone else {f"{key}/dataloader_idx_{idx}": value for key, value in means.items()})
+            if alone:
+                _log(pl_module, means)
+            else:
+                means = {f"{key}/dataloader_idx_{idx}": value for key, value in means.items()}
+                _log(pl_module, means, add_dataloader_idx=False)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts a validation's count."""
@@ -172,5 +176,5 @@ def _means(name: str, episodes: list[FinishedEpisode]) -> dict[str, float]:
     }
 
 
-def _log(pl_module: LightningModule, values: dict[str, float]) -> None:
-    pl_module.log_dict(values, prog_bar=True, batch_size=1)  # as `Scores` does, whose names these are, too
+def _log(pl_module: LightningModule, values: dict[str, float], **options: Any) -> None:
+    pl_module.log_dict(values, prog_bar=True, batch_size=1, **options)  # as `Scores` does, whose names these are, too

@@ -98,12 +98,12 @@ class Plots(Callback):
         """Notes the logged metrics; in training those that are new, since Lightning keeps showing the last ones."""
         logged = trainer.callback_metrics
         for source, samples in self._watch.samples.items():
-            for metric in self.metrics:
-                name = f"{split}{source}/{metric}"
-                value = float(logged.get(name, float("nan")))
-                points = self._logged.setdefault(name, [])
-                if value == value and (split or not points or points[-1][1] != value):
-                    points.append((samples, value))
+            names = [name for metric in self.metrics if (name := f"{split}{source}/{metric}") in logged]
+            values = {name: float(logged[name]) for name in names}
+            last = {name: self._logged[name][-1][1] for name in names if name in self._logged}
+            if split or values != last:
+                for name, value in values.items():
+                    self._logged.setdefault(name, []).append((samples, value))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draws."""
@@ -162,6 +162,7 @@ class Plots(Callback):
             error = np.maximum([mean - low, high - mean], 0.0)
             label = "greedy validation, mean and 10-90 %"
             ax.errorbar(x, mean, error, fmt="o", color=ORANGE, markersize=5, capsize=3, linewidth=1.2, label=label)
+            _say_last(ax, x[-1], mean[-1])
         ax.set_xlabel("interactions (environment steps, all lanes)")
         ax.set_ylabel("episodic return")
 
@@ -177,13 +178,11 @@ class Plots(Callback):
         validation = np.array(self._logged.get(f"val/{source}/{metric}", []), dtype=float).reshape(-1, 2)
         if len(validation):
             ax.plot(*validation.T, "o", color=ORANGE, markersize=5, label="validation")
-            last = validation[-1]
-            place: dict[str, Any] = {"xytext": (0, -14), "textcoords": "offset points", "color": ORANGE, "ha": "center"}
-            ax.annotate(f"{last[1]:.3g}", last, **place)
+            _say_last(ax, validation[-1, 0], validation[-1, 1], below=metric != "loss")
         ax.set_xlabel("samples seen")
         ax.set_ylabel(f"{metric} (share correct)" if metric == "accuracy" else metric)
         if metric == "accuracy":
-            ax.set_ylim(top=1.02)
+            ax.set_ylim(bottom=min(ax.get_ylim()[0], 0.9), top=1.01)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what has been noted, as tensors."""
@@ -222,12 +221,19 @@ def _running_mean(points: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarra
 
 
 def _polish(ax: "Axes") -> None:
+    from matplotlib.patches import Patch
     from matplotlib.ticker import EngFormatter
 
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="y", color=GREY, alpha=0.2, linewidth=0.6)
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     ax.set_xlim(left=0)
-    legend = ax.legend(frameon=False, fontsize=8, loc="best")
+    legend = ax.legend(frameon=False, fontsize=8, loc="best", markerscale=1.5)
     for handle in legend.legend_handles:
-        handle.set_alpha(max(0.4, handle.get_alpha() or 1.0))
+        handle.set_alpha(0.25 if isinstance(handle, Patch) else max(0.5, handle.get_alpha() or 1.0))
+
+
+def _say_last(ax: "Axes", x: float, y: float, below: bool = True) -> None:
+    """Writes the last value of a curve beside its point."""
+    place: dict[str, Any] = {"xytext": (0, -15 if below else 8), "textcoords": "offset points"}
+    ax.annotate(f"{y:.3g}", (x, y), color=ORANGE, ha="center", fontsize=9, **place)

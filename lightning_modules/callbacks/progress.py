@@ -208,7 +208,7 @@ def _share_done(trainer: Trainer) -> float | None:
     shares = []
     batches, epochs = trainer.num_training_batches, trainer.max_epochs
     if epochs is not None and epochs > 0 and math.isfinite(batches):
-        shares.append(trainer.fit_loop.epoch_loop.total_batch_idx / (batches * epochs))
+        shares.append((trainer.fit_loop.epoch_loop.total_batch_idx + 1) / (batches * epochs))
     if trainer.max_steps > 0:
         shares.append(trainer.global_step / trainer.max_steps)
     return min(max(shares), 1.0) if shares else None

@@ -71,14 +71,21 @@ class Throughput(Callback):
         if self._batches % self.every_n_steps == 0:
             self._log(pl_module)
         elif self._log_again:
-            pl_module.log_dict(self._logged, prog_bar=True, batch_size=1)
+            self._log_totals(pl_module)
         self._log_again = False
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the total at the end of an epoch."""
-        pl_module.log_dict(self._totals(), prog_bar=True, batch_size=1)
+        self._logged = self._totals()
+        self._log_totals(pl_module)
+
+    def _log_totals(self, pl_module: LightningModule) -> None:
+        for name, value in self._logged.items():
+            pl_module.log(name, value, prog_bar=name == "env_steps", batch_size=1)
 
     def _log(self, pl_module: LightningModule) -> None:
+        if not self._watch.samples:
+            return
         now = time.perf_counter()
         seconds = max(self._seconds + now - (self._since or now), 1e-9)
         values: dict[str, float] = {}
@@ -88,16 +95,17 @@ class Throughput(Callback):
             gained = {source: count - self._before[what].get(source, 0) for source, count in counts.items()}
             values[f"{what}_per_s"] = sum(gained.values()) / seconds
             values |= {f"{source}/{what}_per_s": count / seconds for source, count in gained.items()}
-        values |= {f"{source}/env_steps": float(count) for source, count in self._watch.env_steps.items()}
         shown = "env_steps_per_s" if self._watch.env_steps else "samples_per_s"
-        self._logged = self._totals()
-        pl_module.log_dict(self._logged | {shown: values.pop(shown)}, prog_bar=True, batch_size=1)
+        pl_module.log(shown, values.pop(shown), prog_bar=True, batch_size=1)
         pl_module.log_dict(values, batch_size=1)
+        self._logged = self._totals()
+        self._log_totals(pl_module)
         self._restart_clock()
 
     def _totals(self) -> dict[str, float]:
-        steps = self._watch.env_steps.values()
-        return {"env_steps": float(sum(steps))} if steps else {}
+        steps = self._watch.env_steps
+        total = {"env_steps": float(sum(steps.values()))} if steps else {}
+        return total | {f"{source}/env_steps": float(count) for source, count in steps.items()}
 
     def _restart_clock(self) -> None:
         self._seconds, self._since = 0.0, time.perf_counter()
