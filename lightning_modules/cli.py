@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from typing import Any
 import rich
 import torch
 from jsonargparse import ArgumentError
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -27,6 +26,7 @@ from rich.table import Table
 import lightning_modules.agents  # noqa: F401  short class names (`--model PPO`) are those that have been imported
 from aexp_torch import AexpError, SpecError
 from lightning_modules.callbacks import EpisodeStatistics, Plots, Progress, Throughput
+from lightning_modules.callbacks.interrupt import Interrupt
 from lightning_modules.callbacks.progress import clock, compact
 from lightning_modules.cli_errors import in_one_line
 from lightning_modules.datamodule import ExperienceDataModule
@@ -155,45 +155,6 @@ def _quiet() -> Iterator[None]:
     finally:
         log.setLevel(levels[0])
         seeds.setLevel(levels[1])
-
-
-class Interrupt(Callback):
-    """Lets the training step that Ctrl-C falls into be completed, so that a resumed run is the run.
-
-    A second Ctrl-C, or one in validation, ends at once.
-    """
-
-    def __enter__(self) -> None:
-        self.asked, self.training = False, False
-        self._before = None
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._ask)
-
-    def __exit__(self, *exception: Any) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-
-    def _ask(self, number: int, frame: Any) -> None:
-        if self.asked or not self.training:
-            raise KeyboardInterrupt
-        self.asked = True
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """From here on a step is under way."""
-        self.training = True
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Ends here, where Lightning expects checkpoints to be made."""
-        if self.asked:
-            raise KeyboardInterrupt
-
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Validation can be ended at once."""
-        self.training = False
-        if self.asked:
-            raise KeyboardInterrupt
 
 
 class AexpCLI(LightningCLI):
