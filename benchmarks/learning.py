@@ -43,8 +43,8 @@ def wrong(prediction: Tensor, y: Tensor) -> Tensor:
 
 
 def ppo(seed: int) -> Scores:
-    """100,000 steps of CartPole-v1 (99,840 in trajectories of 64)."""
-    data = ExperienceDataModule(ae.GymnasiumEnv(CART, num_envs=8), num_steps=64, steps_per_epoch=195, seed=seed)
+    """100,000 steps of CartPole-v1 (99,840 in trajectories of 32)."""
+    data = ExperienceDataModule(ae.GymnasiumEnv(CART, num_envs=8), num_steps=32, steps_per_epoch=390, seed=seed)
     agent = PPO(data.specs, seed=seed)
     fit(agent, data)
     return cartpole(agent, 100, seed)
@@ -86,7 +86,13 @@ def ppo_digits(seed: int) -> Scores:
     """8,000 minibatches of digits, by reward: -1 for a wrong answer."""
     data = digits_module(seed, 8000, "delayed", wrong, num_steps=1)
     network: dict[str, Any] = {"hidden": 128, "num_layers": 1, "activation": "relu", "share_body": True}
-    learn: dict[str, Any] = {"epochs": 1, "normalize_advantages": False, "entropy_weight": 0.05, "max_grad_norm": 1.0}
+    learn: dict[str, Any] = {
+        "epochs": 1,
+        "minibatches": 1,
+        "normalize_advantages": False,
+        "entropy_weight": 0.05,
+        "max_grad_norm": 1.0,
+    }
     return digits(PPO(data.specs, gamma=0.0, reward_scale=1.0, **learn, **network, seed=seed), data)
 
 

@@ -55,6 +55,7 @@ class Generalist(LightningModule):
       lambda_: of generalized advantage estimation: 0 is one-step TD, 1 is Monte Carlo.
       clip: how far an update may move the probability of an action, at the start.
       epochs: how often each transition is used.
+      minibatches: parts that a trajectory is cut into, with one update each.
       value_weight: of the squared error of the value.
       entropy_weight: of the entropy bonus, at the start.
       supervised_weight: of the loss of supervised minibatches.
@@ -74,7 +75,8 @@ class Generalist(LightningModule):
         gamma: float = 0.98,
         lambda_: float = 0.8,
         clip: float = 0.2,
-        epochs: int = 20,
+        epochs: int = 10,
+        minibatches: int = 4,
         value_weight: float = 0.5,
         entropy_weight: float = 0.0,
         supervised_weight: float = 1.0,
@@ -198,14 +200,18 @@ class Generalist(LightningModule):
             advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
 
         for _ in range(hparams.epochs):
-            parameters, features = self(source, inputs)
-            log_prob = decoder.log_prob(parameters, raw)
-            policy_loss = clipped_policy_loss(log_prob, old_log_prob, advantage, hparams.clip * remaining)
-            value_loss = 0.5 * (self.value(source, features) - target).square().mean()
-            loss = policy_loss + hparams.value_weight * value_loss
-            if hparams.entropy_weight:
-                loss = loss - hparams.entropy_weight * remaining * decoder.entropy(parameters).mean()
-            self._descend(loss)
+            order = torch.randperm(len(rows), generator=self.generator).to(self.device)
+            for part in order.chunk(hparams.minibatches):
+                parameters, features = self(source, select_rows(inputs, part))
+                log_prob = decoder.log_prob(parameters, {name: value[part] for name, value in raw.items()})
+                policy_loss = clipped_policy_loss(
+                    log_prob, old_log_prob[part], advantage[part], hparams.clip * remaining
+                )
+                value_loss = 0.5 * (self.value(source, features) - target[part]).square().mean()
+                loss = policy_loss + hparams.value_weight * value_loss
+                if hparams.entropy_weight:
+                    loss = loss - hparams.entropy_weight * remaining * decoder.entropy(parameters).mean()
+                self._descend(loss)
         losses = {"loss": loss, "policy_loss": policy_loss, "value_loss": value_loss}
         return {name: value.detach() for name, value in losses.items()}
 

@@ -37,6 +37,7 @@ class Progress(ProgressBar):
         self._live: Live | None = None
         self._began = self._shown = 0.0
         self._note = ""
+        self._done_before = 0.0  # more than 0 where a run is resumed
         self._started = False  # training has begun and not ended
 
     def disable(self) -> None:
@@ -65,6 +66,7 @@ class Progress(ProgressBar):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Opens the display."""
         self._started = True
+        self._done_before = _share_done(trainer) or 0.0
         console = rich.get_console()
         if self._enabled and console.is_terminal:
             self._live = Live(console=console, auto_refresh=False)
@@ -136,7 +138,8 @@ class Progress(ProgressBar):
         self._live.update(Group(self._head(trainer, done), _body(groups)), refresh=True)
 
     def _head(self, trainer: Trainer, done: float | None) -> Table:
-        left = "" if not done or done >= 1 else f" · {clock((self._shown - self._began) * (1 / done - 1))} left"
+        rate = ((done or 0.0) - self._done_before) / max(self._shown - self._began, 1e-9)
+        left = f" · {clock((1 - done) / rate)} left" if done is not None and done < 1 and rate > 0 else ""
         head = Table.grid(padding=(0, 1))
         bar = Bar(total=100, completed=int(100 * (done or 0.0)), width=24, pulse=done is None)
         place = self._note or _place(trainer)

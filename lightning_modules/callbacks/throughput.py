@@ -96,10 +96,10 @@ class Throughput(Callback):
             values[f"{what}_per_s"] = sum(gained.values()) / seconds
             values |= {f"{source}/{what}_per_s": count / seconds for source, count in gained.items()}
         shown = "env_steps_per_s" if self._watch.env_steps else "samples_per_s"
-        pl_module.log(shown, values.pop(shown), prog_bar=True, batch_size=1)
-        pl_module.log_dict(values, batch_size=1)
         self._logged = self._totals()
         self._log_totals(pl_module)
+        pl_module.log(shown, values.pop(shown), prog_bar=True, batch_size=1)
+        pl_module.log_dict(values, batch_size=1)
         self._restart_clock()
 
     def _totals(self) -> dict[str, float]:

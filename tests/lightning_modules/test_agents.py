@@ -249,7 +249,7 @@ def test_gradient_accumulation_reaches_the_classifier():
 def test_annealing_ends_with_the_trainer():
     data = ExperienceDataModule(cart(), num_steps=4, steps_per_epoch=10)
     for epochs, max_steps in ((1, -1), (-1, 20)):
-        agent = small(PPO, data.specs)
+        agent = small(PPO, data.specs, minibatches=1)
         trainer = fit(agent, data, epochs=epochs, max_steps=max_steps)
         assert agent.num_steps == 10
         assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(1e-4)  # of the last of 10 steps
