@@ -80,7 +80,9 @@ class Loader:
     ):
         if not isinstance(num_workers, int) or num_workers < 0:
             raise SpecError(f"Loader: expected num_workers of at least 0, got {num_workers!r}.")
-        numbers = _slot_numbers(in_flight or world_size * max(1, 2 * num_workers), rank, world_size)
+        if in_flight is None:
+            in_flight = world_size * max(1, 2 * num_workers)
+        numbers = _slot_numbers(in_flight, rank, world_size)
         self.episodes, self.until = episodes, until
         self.resume_epochs = resume_epochs and episodes is None
         envs = _named(env, {"on_missing": on_missing, "feedback_timeout": feedback_timeout})
@@ -298,16 +300,15 @@ def _processes(num_workers: int) -> int:
     return min(num_workers, cores)
 
 
-def _slot_numbers(in_flight: int | None, rank: int, world_size: int) -> list[int]:
+def _slot_numbers(in_flight: int, rank: int, world_size: int) -> list[int]:
     if not 0 <= rank < world_size:
         raise SpecError(f"Loader: expected 0 <= rank < world_size, got rank={rank!r}, world_size={world_size!r}.")
-    num_slots = world_size if in_flight is None else in_flight
-    if not isinstance(num_slots, int) or num_slots < 1 or num_slots % world_size:
+    if not isinstance(in_flight, int) or in_flight < 1 or in_flight % world_size:
         raise SpecError(
             f"Loader: expected in_flight as a multiple of world_size={world_size}, got {in_flight!r}: every rank runs"
             " the same number of slots."
         )
-    return list(range(rank, num_slots, world_size))
+    return list(range(rank, in_flight, world_size))
 
 
 def _named(env: Env | Mapping[str, Env], options: dict[str, Any]) -> dict[str, Env]:

@@ -8,6 +8,7 @@ timestep is copied instead, so nothing that somebody still holds is ever written
 
 import copy
 import multiprocessing
+import os
 import weakref
 from collections import deque
 from typing import Any, cast
@@ -53,6 +54,7 @@ class Worker:
     def __init__(self, number: int, context: str):
         self.number = number
         self._context: Any = multiprocessing.get_context(context)
+        self._owner = os.getpid()
         self._lines: list[Line] = []
         self._process: Any = None
 
@@ -98,9 +100,12 @@ class Worker:
             raise_again(reply["error"], f"worker {self.number}")
         return reply["result"]
 
+    def __del__(self):
+        self.stop()
+
     def stop(self) -> None:
         """Ends the process."""
-        if self._process is not None:
+        if self._process is not None and self._owner == os.getpid():  # not in a child that was forked meanwhile
             process, self._process = self._process, None
             if process.is_alive():
                 try:
