@@ -164,6 +164,10 @@ class Mailbox:
             return self.previous
         return self.owner.sample_action(self.source)
 
+    def go_on(self) -> None:
+        """Takes the answer that `on_missing` gives, at once."""
+        self.action = self._missing()
+
     def close(self) -> None:
         """Refuses every later answer."""
         self.owner = None

@@ -30,7 +30,8 @@ class ExperienceDataModule(LightningDataModule):
       num_steps: T. With it, training steps get trajectories of T steps (`Loader.drive`), acted by the module's
         `act(timestep)`; without it, timesteps.
       weights: relative weights of the training sources by name; equal by default.
-      in_flight: slots per source on all ranks; one per rank by default.
+      num_workers: processes that step the training streams; 0: the trainer's own does. Evaluation runs in the trainer.
+      in_flight: slots per training source on all ranks; by default one per rank, or two per worker.
       steps_per_epoch: training steps an epoch; not needed where all training streams are finite.
       episodes: episodes of every source in validation, testing and prediction; finite streams are passed through once.
       seed: S of all seeds.
@@ -48,6 +49,7 @@ class ExperienceDataModule(LightningDataModule):
         *,
         num_steps: int | None = None,
         weights: dict[str, float] | Any = None,
+        num_workers: int = 0,
         in_flight: int | None = None,
         steps_per_epoch: int | None = None,
         episodes: int = 20,
@@ -62,14 +64,20 @@ class ExperienceDataModule(LightningDataModule):
             "seed": seed,
             "on_missing": on_missing,
             "feedback_timeout": feedback_timeout,
-            "in_flight": in_flight,
         }
-        self._train_options: dict[str, Any] = {"weights": weights, "steps_per_epoch": steps_per_epoch, "until": until}
+        self._train_options: dict[str, Any] = {
+            "weights": weights,
+            "num_workers": num_workers,
+            "in_flight": in_flight,
+            "steps_per_epoch": steps_per_epoch,
+            "until": until,
+        }
         self.num_steps, self.episodes = num_steps, episodes
         self._train: Loader | Drive | None = None
         self._train_ranks: dict[str, Any] = {}
         self._restored: dict | None = None
-        loader = Loader(train, **self._options, **self._train_options)  # says now what is wrong with the arguments
+        # Says now what is wrong with the arguments, and what the streams will look like.
+        loader = Loader(train, **self._options, **{**self._train_options, "num_workers": 0})
         self._specs = loader.specs
         loader.close()
         for split in ("val", "test", "predict"):
@@ -111,7 +119,7 @@ class ExperienceDataModule(LightningDataModule):
         ranks = self._ranks()
         return Loader(
             self._streams[split],
-            **{**self._options, "in_flight": ranks["world_size"]},
+            **self._options,
             **ranks,
             episodes=self.episodes,
             resume_epochs=False,

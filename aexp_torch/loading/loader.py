@@ -1,6 +1,8 @@
 """Loader: mixes streams, runs their slots, and counts epochs of an exact length."""
 
 import copy
+import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -9,15 +11,16 @@ from aexp_torch.env import Env
 from aexp_torch.errors import SpecError
 from aexp_torch.loading.episodes import EpisodeQuota
 from aexp_torch.loading.mixture import Mixture, Weights
-from aexp_torch.loading.slots import Slots
+from aexp_torch.loading.slots import Slots, SlotTurns
 from aexp_torch.loading.trajectory import Actor, Drive
+from aexp_torch.loading.worker_slots import Worker, WorkerSlots
 from aexp_torch.specs import EnvSpec
 from aexp_torch.timestep import TimeStep
 
 __all__ = ["Loader"]
 
 UNBOUNDED = 2**31 - 1
-Take = Callable[[Slots, int], Any]
+Take = Callable[[SlotTurns, int], Any]
 
 
 class Loader:
@@ -30,8 +33,9 @@ class Loader:
     Args:
       env: one environment, or `{name: environment}` to mix supervised data and reinforcement learning.
       weights: relative weights by name (or in order), or a function from the step to such; equal by default.
-      num_workers: 0, everything runs in this process.
-      in_flight: number of slots per source on all ranks; one per rank by default.
+      num_workers: processes that step the slots; 0: this one does. Not more than the processor's cores that it may use.
+      context: how worker processes start.
+      in_flight: number of slots per source on all ranks; by default one per rank, or two per worker.
       steps_per_epoch: timesteps an epoch. None: the exact length where all sources are finite.
       episodes: for evaluation: an epoch is the first N episodes of every source, in the order (round, slot, lane) over
         the slots of all ranks, and one whole pass of every finite stream; it starts afresh, as with resume_epochs=False.
@@ -61,6 +65,7 @@ class Loader:
         *,
         weights: Weights | None = None,
         num_workers: int = 0,
+        context: Literal["fork", "spawn", "forkserver"] = "fork",
         in_flight: int | None = None,
         steps_per_epoch: int | None = None,
         episodes: int | None = None,
@@ -73,8 +78,10 @@ class Loader:
         feedback_timeout: float | None = None,
         seed_prefix: str = "",
     ):
-        if num_workers != 0:
-            raise SpecError(f"Loader: expected num_workers=0 (this version steps in process), got {num_workers!r}.")
+        if not isinstance(num_workers, int) or num_workers < 0:
+            raise SpecError(f"Loader: expected num_workers of at least 0, got {num_workers!r}.")
+        if in_flight is None:
+            in_flight = world_size * max(1, 2 * num_workers)
         numbers = _slot_numbers(in_flight, rank, world_size)
         self.episodes, self.until = episodes, until
         self.resume_epochs = resume_epochs and episodes is None
@@ -82,8 +89,12 @@ class Loader:
         self._envs = envs
         self._num_slots = len(numbers) * world_size
         self._mixture = Mixture(list(envs), weights, seed)
-        self._slots = {
-            name: Slots(member, seed, numbers, self._num_slots, seed_prefix) for name, member in envs.items()
+        self._workers = [Worker(number, context) for number in range(_processes(num_workers))]
+        elsewhere: dict[str, Any] = {"workers": self._workers, "world_size": world_size} if self._workers else {}
+        make = WorkerSlots if self._workers else Slots
+        self._slots: dict[str, SlotTurns] = {
+            name: make(member, seed, numbers, self._num_slots, seed_prefix, **elsewhere)
+            for name, member in envs.items()
         }
         self._specs: dict[str, EnvSpec] | None = None
         self.steps_per_epoch = self._check_length(steps_per_epoch)
@@ -105,7 +116,7 @@ class Loader:
         return self.steps_per_epoch
 
     def __iter__(self) -> Iterator[TimeStep]:
-        return self.epoch(Slots.next)
+        return self.epoch(lambda slots, place: slots.next(place))
 
     def drive(self, actor: Actor, num_steps: int) -> Drive:
         """Returns a sized, stateful iterable of trajectories; see `Drive`."""
@@ -277,16 +288,27 @@ def _wants_more(place: int, length: int | None, quotas: dict[str, EpisodeQuota])
     return not all(quota.met(place) for quota in quotas.values()) if length is None else length > 0
 
 
-def _slot_numbers(in_flight: int | None, rank: int, world_size: int) -> list[int]:
+def _processes(num_workers: int) -> int:
+    """Returns how many worker processes are of use: one per core that this process may run on."""
+    cores = len(os.sched_getaffinity(0))
+    if num_workers > cores:
+        warnings.warn(
+            f"Loader: num_workers={num_workers} is more than the {cores} cores that this process may use; {cores} worker"
+            " processes are started. The streams are the same.",
+            stacklevel=3,
+        )
+    return min(num_workers, cores)
+
+
+def _slot_numbers(in_flight: int, rank: int, world_size: int) -> list[int]:
     if not 0 <= rank < world_size:
         raise SpecError(f"Loader: expected 0 <= rank < world_size, got rank={rank!r}, world_size={world_size!r}.")
-    num_slots = world_size if in_flight is None else in_flight
-    if not isinstance(num_slots, int) or num_slots < 1 or num_slots % world_size:
+    if not isinstance(in_flight, int) or in_flight < 1 or in_flight % world_size:
         raise SpecError(
             f"Loader: expected in_flight as a multiple of world_size={world_size}, got {in_flight!r}: every rank runs"
             " the same number of slots."
         )
-    return list(range(rank, num_slots, world_size))
+    return list(range(rank, in_flight, world_size))
 
 
 def _named(env: Env | Mapping[str, Env], options: dict[str, Any]) -> dict[str, Env]:

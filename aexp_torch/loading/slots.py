@@ -1,6 +1,7 @@
 """Slots: the running copies of one environment, asked in turn."""
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,16 +9,16 @@ from aexp_torch.env import Env
 from aexp_torch.errors import SpecError
 from aexp_torch.timestep import TimeStep
 
-__all__ = ["Slots"]
+__all__ = ["SlotTurns", "Slots"]
 
 
-class Slots:
-    """Runs this rank's slots of one environment in this process and takes their timesteps in turn.
+class SlotTurns(ABC):
+    """Says whose turn it is among this rank's slots of one environment, wherever they run.
 
     Args:
       env: the environment; it is copied, slot by slot (one around a live object, which cannot be, is used itself).
       seed: S of all seeds.
-      numbers: the slots that run here.
+      numbers: the slots of this rank.
       num_slots: how many there are on all ranks.
       seed_prefix: put before source names in seeds.
     """
@@ -27,13 +28,11 @@ class Slots:
         self._place: dict[str, Any] = {"seed": seed, "num_slots": num_slots, "seed_prefix": seed_prefix}
         self.envs = _copies(env, len(numbers))
         self._lengths: list[int | None] | None = None
-        self.restart()
 
-    def restart(self) -> None:
-        """Makes every slot a recipe again: its stream starts over with the same seeds."""
+    def begin(self) -> None:
+        """Makes every environment a recipe with its place, and gives the first slot the turn."""
         for env, number in zip(self.envs, self.numbers, strict=True):
             env.place(slot=number, **self._place)
-        self._iterators: list[Iterator[TimeStep] | None] = [None] * len(self.envs)
         self._turn = 0
         self._turns_had = [0] * len(self.envs)
 
@@ -56,8 +55,75 @@ class Slots:
         self._turn = (place + 1) % len(self.envs)
         return place
 
+    def state_dict(self) -> dict:
+        """Returns whose turn it is and the state of every slot, timesteps and answers in flight included."""
+        states = dict(zip(map(str, self.numbers), self.states(), strict=True))
+        return {
+            "turn": self._turn,
+            "turns_had": list(self._turns_had),
+            "slots": {number: state for number, (state, _) in states.items()},
+            "ahead": {number: ahead for number, (_, ahead) in states.items()},
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Goes on from `state_dict`."""
+        missing = [number for number in self.numbers if str(number) not in state["slots"]]
+        if missing:
+            raise SpecError(
+                f"Loader: expected the state of slots {self.numbers}, got {sorted(map(int, state['slots']))}."
+                " Resume with the same in_flight, rank and world_size."
+            )
+        self.begin()
+        self._turn, self._turns_had = state["turn"], list(state["turns_had"])
+        self.load_states([(state["slots"][str(number)], state["ahead"][str(number)]) for number in self.numbers])
+
+    @abstractmethod
+    def restart(self) -> None:
+        """Starts every slot's stream over, with the same seeds."""
+
+    @abstractmethod
     def next(self, place: int) -> TimeStep:
         """Returns the next timestep of the slot at `place`; a finite stream that is over starts over."""
+
+    @abstractmethod
+    def again(self, *places: int) -> None:
+        """Lets slots (all of them by default) show their outstanding timesteps once more, where they are unanswered."""
+
+    @abstractmethod
+    def show_again(self, place: int) -> TimeStep:
+        """Returns the outstanding timestep of the slot at `place`; an answer that it was given is dropped."""
+
+    @abstractmethod
+    def states(self) -> list[tuple[dict, bool]]:
+        """Returns the state of every slot, and whether its outstanding timestep is still to be handed out."""
+
+    @abstractmethod
+    def load_states(self, states: list[tuple[dict, bool]]) -> None:
+        """Restores every slot."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends every stream."""
+
+
+class Slots(SlotTurns):
+    """Runs this rank's slots of one environment in this process and takes their timesteps in turn."""
+
+    def __init__(self, *place: Any, **options: Any):
+        super().__init__(*place, **options)
+        self.restart()
+
+    def restart(self) -> None:
+        """Makes every slot a recipe again: its stream starts over with the same seeds."""
+        self.begin()
+        self._iterators: list[Iterator[TimeStep] | None] = [None] * len(self.envs)
+        self._ahead: set[int] = set()  # their outstanding timestep is still to be handed out
+
+    def next(self, place: int) -> TimeStep:
+        """Returns the next timestep of the slot at `place`; a finite stream that is over starts over."""
+        if place in self._ahead:
+            self._ahead.discard(place)
+            return self.envs[place]._outstanding
         for _ in range(2):
             iterator = self._iterators[place]
             if iterator is None:
@@ -88,26 +154,16 @@ class Slots:
             env.close()
         self._iterators = [None] * len(self.envs)
 
-    def state_dict(self) -> dict:
-        """Returns whose turn it is and the state of every slot, timesteps and answers in flight included."""
-        return {
-            "turn": self._turn,
-            "turns_had": list(self._turns_had),
-            "slots": {str(n): env.state_dict() for n, env in zip(self.numbers, self.envs, strict=True)},
-        }
+    def states(self) -> list[tuple[dict, bool]]:
+        """Returns the state of every slot, and whether its outstanding timestep is still to be handed out."""
+        return [(env.state_dict(), place in self._ahead) for place, env in enumerate(self.envs)]
 
-    def load_state_dict(self, state: dict) -> None:
-        """Goes on from `state_dict`."""
-        missing = [number for number in self.numbers if str(number) not in state["slots"]]
-        if missing:
-            raise SpecError(
-                f"Loader: expected the state of slots {self.numbers}, got {sorted(map(int, state['slots']))}."
-                " Resume with the same in_flight, rank and world_size."
-            )
-        self.restart()
-        self._turn, self._turns_had = state["turn"], list(state["turns_had"])
-        for number, env in zip(self.numbers, self.envs, strict=True):
-            env.load_state_dict(state["slots"][str(number)])
+    def load_states(self, states: list[tuple[dict, bool]]) -> None:
+        """Restores every slot."""
+        self._iterators = [None] * len(self.envs)
+        self._ahead = {place for place, (_, ahead) in enumerate(states) if ahead}
+        for env, (state, _) in zip(self.envs, states, strict=True):
+            env.load_state_dict(state)
 
 
 def _copies(env: Env, count: int) -> list[Env]:

@@ -12,7 +12,7 @@ from aexp_torch.timestep import TimeStep
 
 if TYPE_CHECKING:
     from aexp_torch.loading.loader import Loader
-    from aexp_torch.loading.slots import Slots
+    from aexp_torch.loading.slots import SlotTurns
 
 __all__ = ["Drive", "Trajectory"]
 
@@ -68,7 +68,7 @@ class Drive:
             self._last = item if isinstance(item, Trajectory) else None
             yield item
 
-    def _collect(self, slots: "Slots", place: int) -> Trajectory | TimeStep:
+    def _collect(self, slots: "SlotTurns", place: int) -> Trajectory | TimeStep:
         slots.again(place)  # the end of the last trajectory is unanswered: it begins this one
         while True:
             timestep = slots.next(place)

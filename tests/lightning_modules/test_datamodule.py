@@ -98,6 +98,17 @@ def test_the_next_batch_is_never_asked_for_before_the_answer(num_steps):
     assert ahead == (list(range(15)) if num_steps is None else [4 * (i + 1) for i in range(15)])
 
 
+def test_workers_change_nothing(tmp_path):
+    full = fit(make_data())
+    saved = ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=4, save_top_k=-1)
+    with_workers = fit(make_data(num_workers=2), callbacks=[saved])
+    assert with_workers.seen == full.seen
+    for path in tmp_path.glob("*.ckpt"):
+        resumed = fit(make_data(num_workers=1), ckpt_path=str(path))
+        assert [s[:2] for s in resumed.seen] == [s[:2] for s in full.seen][18 - len(resumed.seen) :], path.name
+        assert torch.equal(resumed.layer.weight, full.layer.weight), path.name
+
+
 def test_streams_persist_over_epochs():
     three_epochs = fit(make_data()).seen
     one_long_epoch = fit(make_data(steps_per_epoch=18), max_epochs=1).seen

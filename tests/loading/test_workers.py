@@ -1,0 +1,296 @@
+"""Worker processes: the same timesteps as in one process, lent without a copy, and nothing left behind."""
+
+import gc
+import io
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+import torch
+
+import aexp_torch as ae
+from aexp_torch.errors import AexpError, FeedbackError, SpecError
+from aexp_torch.specs import flatten
+from aexp_torch.testing import CountingEnv
+
+ROWS = {"x": torch.arange(10.0)[:, None], "y": torch.arange(10) % 3}
+
+
+def make_loader(num_workers: int, **options) -> ae.Loader:
+    envs = {
+        "cartpole": ae.GymnasiumEnv("CartPole-v1", num_envs=3).pipe(ae.Noisy, std=0.01),
+        "counting": CountingEnv(num_envs=2, random=True, nested=True),
+        "joint": ae.DatasetEnv(ROWS, batch_size=4, epochs=1, shuffle=True),
+        "delayed": ae.DatasetEnv(ROWS, batch_size=4, epochs=1, mode="delayed", loss="correct"),
+        "both": ae.Interleave([CountingEnv(num_envs=1, name="one"), CountingEnv(num_envs=3, name="three")]),
+    }
+    options = {"in_flight": 4, "steps_per_epoch": 120, "seed": 3, **options}
+    return ae.Loader(envs, num_workers=num_workers, **options)
+
+
+def describe(timestep: ae.TimeStep) -> tuple:
+    leaves = [(path, None if leaf is None else leaf.tolist()) for path, leaf in sorted(flatten(timestep.observation))]
+    signals = (timestep.step_type.tolist(), timestep.reward.tolist(), timestep.discount.tolist())
+    return timestep.source, timestep.ticket.slot, timestep.ticket.step, *signals, leaves
+
+
+def answer(loader: ae.Loader, timestep: ae.TimeStep) -> None:
+    spec = loader.specs[timestep.source]
+    if spec.action:
+        (key,) = spec.action
+        timestep.reply({key: torch.full((spec.num_envs,), timestep.ticket.step % 2)})
+
+
+def run(loader: ae.Loader, stop: int | None = None) -> list[tuple]:
+    seen = []
+    for timestep in loader:
+        seen.append(describe(timestep))
+        answer(loader, timestep)
+        if len(seen) == stop:
+            break
+    return seen
+
+
+@pytest.fixture(scope="module")
+def alone() -> list[tuple]:
+    return run(make_loader(0))
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_the_same_timesteps_for_every_number_of_workers(alone, num_workers):
+    loader = make_loader(num_workers)
+    assert run(loader) == alone
+    loader.close()
+    assert not multiprocessing.active_children()
+
+
+def test_more_workers_than_cores_are_capped_with_a_warning(alone):
+    many = len(os.sched_getaffinity(0)) + 1
+    with pytest.warns(UserWarning, match=rf"num_workers={many} is more than the {many - 1} cores"):
+        loader = make_loader(many, in_flight=4)
+    assert run(loader) == alone
+    loader.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("context", ["spawn", "forkserver"])
+def test_every_way_to_start_a_process(alone, context):
+    loader = make_loader(2, context=context)
+    assert run(loader) == alone
+    loader.close()
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 2), (2, 0), (2, 1), (1, 1)])
+@pytest.mark.parametrize("stop", [1, 7, 33, 119])
+def test_a_state_goes_on_exactly_under_any_number_of_workers(alone, before, after, stop):
+    loader = make_loader(before)
+    assert run(loader, stop) == alone[:stop]
+    buffer = io.BytesIO()
+    torch.save(loader.state_dict(), buffer)
+    loader.close()
+    buffer.seek(0)
+    resumed = make_loader(after)
+    resumed.load_state_dict(torch.load(buffer, weights_only=True))
+    assert run(resumed) == alone[stop:]
+    resumed.close()
+
+
+def test_taking_a_state_disturbs_nothing(alone):
+    loader = make_loader(2)
+    seen = []
+    for timestep in loader:
+        seen.append(describe(timestep))
+        if len(seen) % 10 == 3:
+            loader.state_dict()
+        answer(loader, timestep)
+        if len(seen) % 10 == 7:
+            loader.state_dict()
+    assert seen == alone
+    loader.close()
+
+
+def test_a_timestep_is_never_written_over_while_somebody_holds_it():
+    loader = ae.Loader(CountingEnv(num_envs=4), num_workers=1, in_flight=2, steps_per_epoch=200)
+    kept, views = [], []
+    for timestep in loader:
+        kept.append(timestep)
+        views.append(timestep.observation["observation"][1:2].view(1, 1))  # a view alone keeps its memory, too
+        timestep.reply(torch.zeros(4, dtype=torch.int64))
+    for slot in (0, 1):
+        counts = [t.observation["observation"].tolist() for t in kept if t.ticket.slot == slot]
+        assert counts == [[float(step)] * 4 for step in range(100)]
+    steps = [timestep.ticket.step for timestep in kept]
+    del kept, timestep
+    gc.collect()
+    assert [view.item() for view in views] == steps
+    loader.close()
+
+
+def test_blocks_come_back_when_their_timesteps_have_gone():
+    loader = ae.Loader(CountingEnv(num_envs=4), num_workers=1, in_flight=1, steps_per_epoch=300)
+    places = set()
+    for timestep in loader:
+        places.add(timestep.reward.data_ptr())
+        timestep.reply(torch.zeros(4, dtype=torch.int64))
+    assert len(places) <= 6
+    loader.close()
+
+
+def test_a_missing_answer_is_known_at_once():
+    loader = ae.Loader(CountingEnv(), num_workers=1, in_flight=1, steps_per_epoch=5)
+    start = time.monotonic()
+    with pytest.raises(FeedbackError, match="expected an answer to step 0"):
+        list(loader)
+    assert time.monotonic() - start < 5
+    loader.close()
+
+
+@pytest.mark.parametrize("on_missing", ["repeat", "sample"])
+def test_streams_that_go_on_without_an_answer_do_so_in_workers(on_missing):
+    def rewards(num_workers: int) -> list:
+        loader = ae.Loader(
+            CountingEnv(), num_workers=num_workers, in_flight=2, steps_per_epoch=20, on_missing=on_missing
+        )
+        seen = []
+        for number, timestep in enumerate(loader):
+            seen.append(timestep.reward.tolist())
+            if number % 3 == 0:
+                timestep.reply(torch.tensor([1, 2]))
+        loader.close()
+        return seen
+
+    assert rewards(0) == rewards(1)
+
+
+def test_answers_are_checked_where_they_are_given():
+    loader = ae.Loader(CountingEnv(), num_workers=1, in_flight=1, steps_per_epoch=5)
+    stream = iter(loader)
+    timestep = next(stream)
+    with pytest.raises(ae.ActionError, match=r"\[2\]"):
+        timestep.reply(torch.zeros(3, dtype=torch.int64))
+    timestep.reply(torch.tensor([1, 2]))
+    timestep.reply(torch.tensor([1, 2]))
+    with pytest.raises(FeedbackError, match="answered before with other values"):
+        timestep.reply(torch.tensor([2, 2]))
+    assert next(stream).reward.tolist() == [1, 2]
+    with pytest.raises(FeedbackError, match="left behind"):
+        timestep.reply(torch.tensor([1, 1]))
+    loader.close()
+    with pytest.raises(FeedbackError, match="expected an open stream"):
+        timestep.reply(torch.tensor([1, 2]))
+
+
+class Broken(CountingEnv):
+    """Raises at its third step."""
+
+    def step(self, action, lanes=None):
+        if self._shown == 3:
+            raise ValueError("the gears are stuck")
+        return super().step(action, lanes)
+
+
+def test_an_error_in_a_worker_comes_with_its_traceback():
+    loader = ae.Loader(Broken(), num_workers=1, in_flight=1, steps_per_epoch=9)
+    with pytest.raises(AexpError, match="ValueError: the gears are stuck") as caught:
+        for timestep in loader:
+            timestep.reply(torch.tensor([1, 2]))
+    assert "self._shown == 3" in caught.value.__notes__[0] or "in step" in caught.value.__notes__[0]
+    loader.close()
+
+
+def test_errors_of_this_library_keep_their_type():
+    loader = ae.Loader(
+        ae.GymnasiumEnv("CartPole-v1", num_envs=2).pipe(ae.Lambda, reward=lambda reward: reward[:1]),
+        num_workers=1,
+        steps_per_epoch=5,
+    )
+    with pytest.raises(SpecError, match="expected reward= to return"):
+        list(loader)
+    loader.close()
+
+
+def test_a_killed_worker_is_an_error_not_a_wait():
+    loader = ae.Loader(CountingEnv(), num_workers=1, in_flight=1, steps_per_epoch=100)
+    with pytest.raises(AexpError, match="ended with exit code -9"):
+        for timestep in loader:
+            (worker,) = multiprocessing.active_children()
+            os.kill(worker.pid, signal.SIGKILL)
+            worker.join()
+            timestep.reply(torch.tensor([1, 2]))
+    loader.close()
+
+
+def test_drive_and_evaluation_run_in_workers():
+    def trajectories(num_workers: int) -> list:
+        loader = make_loader(num_workers, steps_per_epoch=30)
+
+        def actor(timestep):
+            spec = loader.specs[timestep.source]
+            return {next(iter(spec.action)): torch.full((spec.num_envs,), timestep.ticket.step % 2)}
+
+        seen = []
+        for item in loader.drive(actor, num_steps=3):
+            timestep = item.timesteps if isinstance(item, ae.Trajectory) else item
+            seen.append((item.source, timestep.reward.tolist(), timestep.step_type.tolist()))
+        loader.close()
+        return seen
+
+    assert trajectories(0) == trajectories(2)
+
+    def episodes(num_workers: int) -> list:
+        env = ae.GymnasiumEnv("CartPole-v1", num_envs=3)
+        loader = ae.Loader(env, num_workers=num_workers, in_flight=2, episodes=10)
+        seen = []
+        for _ in range(2):
+            for timestep in loader:
+                seen.append((timestep.ticket.slot, timestep.step_type.tolist(), timestep.reward.tolist()))
+                timestep.reply(torch.ones(3, dtype=torch.int64))
+        loader.close()
+        return seen
+
+    assert episodes(0) == episodes(1)
+
+
+SCRIPT = """
+    import os, sys, time, torch, aexp_torch as ae
+    from aexp_torch.testing import CountingEnv
+    loader = ae.Loader(CountingEnv(), num_workers=2, in_flight=2, steps_per_epoch=10**6)
+    for number, timestep in enumerate(loader):
+        timestep.reply(torch.tensor([1, 2]))
+        if number == 50:
+            import multiprocessing
+            print(*[child.pid for child in multiprocessing.active_children()], flush=True)
+        if number > 50 and sys.argv[1] == "raise":
+            raise RuntimeError("boom")
+        time.sleep(0.001)
+"""
+
+
+def _gone(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+@pytest.mark.parametrize("how", ["raise", "SIGINT", "SIGKILL"])
+def test_nothing_is_left_behind(how):
+    before = set(os.listdir("/dev/shm"))
+    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), how]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        workers = [int(pid) for pid in process.stdout.readline().split()]
+        assert len(workers) == 2
+        if how != "raise":
+            process.send_signal(getattr(signal, how))
+        process.wait(20)
+    deadline = time.monotonic() + 10
+    while not all(map(_gone, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert all(map(_gone, workers))
+    assert not [name for name in set(os.listdir("/dev/shm")) - before if "aexp" in name]
