@@ -155,6 +155,7 @@ class DatasetEnv(Env):
             slot=self.slot,
             num_slots=self.num_slots,
             drop_last=self.drop_last,
+            who=f"DatasetEnv({self.name!r})",
             **self.reading,
         )
         self._passes = Passes(reader, self.epochs, f"DatasetEnv({self.name!r})")
