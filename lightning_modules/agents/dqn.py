@@ -140,7 +140,7 @@ class DQN(LightningModule):
         self.scores = Scores()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.nets.parameters(), lr=self.hparams.lr)
+        return torch.optim.Adam(self.nets.parameters(), lr=self.hparams.lr, foreach=True)
 
     def greedy(self, timestep: TimeStep) -> dict:
         """Returns the action of the highest value."""

@@ -128,7 +128,7 @@ class Generalist(LightningModule):
             initialize(self.values[key], "orthogonal", 1.0)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.parameters(), lr=self.hparams.lr, eps=1e-5)
+        return torch.optim.Adam(self.parameters(), lr=self.hparams.lr, eps=1e-5, foreach=True)
 
     def forward(self, source: str, inputs: Inputs) -> tuple[dict[str, Tensor], Tensor]:
         """Returns the parameters of the answers' distribution and, for the value, the features [N, hidden]."""
@@ -230,7 +230,8 @@ class Generalist(LightningModule):
         optimizer = self.optimizers()
         optimizer.zero_grad()  # to None: what this step does not touch, Adam leaves alone
         self.manual_backward(loss)
-        nn.utils.clip_grad_norm_(self.parameters(), self.hparams.max_grad_norm)
+        weights = optimizer.param_groups[0]["params"]
+        nn.utils.clip_grad_norm_(weights, self.hparams.max_grad_norm)
         optimizer.step()
 
     def _known(self, source: str) -> str:

@@ -138,7 +138,7 @@ class PPO(LightningModule):
         self.scores = Scores()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.parameters(), lr=self.hparams.lr, eps=1e-5)
+        return torch.optim.Adam(self.parameters(), lr=self.hparams.lr, eps=1e-5, foreach=True)
 
     def act(self, timestep: TimeStep) -> tuple[dict, dict]:
         """Draws an action; extras are what was drawn (`raw`) and its log-probability, float32 [B]."""
@@ -184,6 +184,7 @@ class PPO(LightningModule):
         if hparams.normalize_advantages and len(rows) > 1:
             advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
 
+        weights = list(net.parameters())
         for _ in range(hparams.epochs):
             for part in self._parts(len(rows)):
                 x = inputs if part is None else select_rows(inputs, part)
@@ -199,7 +200,7 @@ class PPO(LightningModule):
                     loss = loss - hparams.entropy_weight * remaining * net.decoder.entropy(parameters).mean()
                 optimizer.zero_grad()
                 self.manual_backward(loss)
-                nn.utils.clip_grad_norm_(net.parameters(), hparams.max_grad_norm)
+                nn.utils.clip_grad_norm_(weights, hparams.max_grad_norm)
                 optimizer.step()
         if self.trainer.log_every_n_steps and self.num_steps % self.trainer.log_every_n_steps == 0:
             losses = {"loss": loss, "policy_loss": policy_loss, "value_loss": value_loss}
