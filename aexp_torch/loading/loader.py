@@ -35,6 +35,7 @@ class Loader:
       weights: relative weights by name (or in order), or a function from the step to such; equal by default.
       num_workers: processes that step the slots; 0: this one does. Not more than the processor's cores that it may use.
       context: how worker processes start.
+      step_timeout: seconds that a step in a worker may take; more is an error.
       in_flight: number of slots per source on all ranks; by default one per rank, or two per worker.
       steps_per_epoch: timesteps an epoch. None: the exact length where all sources are finite.
       episodes: for evaluation: an epoch is the first N episodes of every source, in the order (round, slot, lane) over
@@ -66,6 +67,7 @@ class Loader:
         weights: Weights | None = None,
         num_workers: int = 0,
         context: Literal["fork", "spawn", "forkserver"] = "fork",
+        step_timeout: float = 300.0,
         in_flight: int | None = None,
         steps_per_epoch: int | None = None,
         episodes: int | None = None,
@@ -89,7 +91,7 @@ class Loader:
         self._envs = envs
         self._num_slots = len(numbers) * world_size
         self._mixture = Mixture(list(envs), weights, seed)
-        self._workers = [Worker(number, context) for number in range(_processes(num_workers))]
+        self._workers = [Worker(number, context, step_timeout) for number in range(_processes(num_workers))]
         elsewhere: dict[str, Any] = {"workers": self._workers, "world_size": world_size} if self._workers else {}
         make = WorkerSlots if self._workers else Slots
         self._slots: dict[str, SlotTurns] = {

@@ -9,8 +9,10 @@ timestep is copied instead, so nothing that somebody still holds is ever written
 import copy
 import multiprocessing
 import os
+import time
 import weakref
 from collections import deque
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -49,10 +51,11 @@ class Worker:
     Args:
       number: names it in messages.
       context: `fork`, `spawn` or `forkserver`.
+      step_timeout: seconds that it may take for a step.
     """
 
-    def __init__(self, number: int, context: str):
-        self.number = number
+    def __init__(self, number: int, context: str, step_timeout: float):
+        self.number, self.step_timeout = number, step_timeout
         self._context: Any = multiprocessing.get_context(context)
         self._owner = os.getpid()
         self._lines: list[Line] = []
@@ -80,8 +83,18 @@ class Worker:
         """Whether the process has been started and not stopped."""
         return self._process is not None
 
-    def check_alive(self, who: str) -> None:
-        """Raises where the process has gone."""
+    def wait_for(self, ready: Callable[[float], bool], who: str) -> None:
+        """Waits until `ready(seconds)` says so, as long as the process lives and for `step_timeout` seconds at most."""
+        deadline = time.monotonic() + self.step_timeout
+        while not ready(ALIVE_SECONDS):
+            self._check_alive(who)
+            if time.monotonic() > deadline:
+                raise AexpError(
+                    f"{who}: expected worker {self.number} to take a step within {self.step_timeout:g} s, it is still at"
+                    " it. Give step_timeout= where a step may take longer; num_workers=0 shows where it hangs."
+                )
+
+    def _check_alive(self, who: str) -> None:
         if not self._process.is_alive():
             raise AexpError(
                 f"{who}: expected worker {self.number} to run, it ended with exit code {self._process.exitcode}. Use"
@@ -93,8 +106,7 @@ class Worker:
         self.start()
         self.connection.send_bytes(pack({"line": line, "method": method, "arguments": arguments}))
         self.work.set()
-        while not self.connection.poll(ALIVE_SECONDS):
-            self.check_alive("Loader")
+        self.wait_for(self.connection.poll, "Loader")
         reply = unpack(self.connection.recv_bytes())
         if "error" in reply:
             raise_again(reply["error"], f"worker {self.number}")
@@ -198,8 +210,7 @@ class RemoteSlot:
 
     def wait(self) -> None:
         """Waits until the timestep that was asked for is there."""
-        while not self._ready.wait(ALIVE_SECONDS):
-            self.worker.check_alive(f"slot {self.number}")
+        self.worker.wait_for(self._ready.wait, f"slot {self.number}")
         failed = int(self._control[3])
         if failed:
             self._control[3] = 0

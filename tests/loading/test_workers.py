@@ -225,6 +225,24 @@ def test_a_killed_worker_is_an_error_not_a_wait():
     loader.close()
 
 
+class Slow(CountingEnv):
+    """Never comes back from its third step."""
+
+    def step(self, action, lanes=None):
+        if self._shown == 3:
+            time.sleep(60)
+        return super().step(action, lanes)
+
+
+def test_a_worker_that_hangs_is_an_error_after_step_timeout():
+    loader = ae.Loader(Slow(), num_workers=1, in_flight=1, steps_per_epoch=9, step_timeout=1.0)
+    with pytest.raises(AexpError, match=r"expected worker 0 to take a step within 1 s"):
+        for timestep in loader:
+            timestep.reply(torch.tensor([1, 2]))
+    loader.close()
+    assert not multiprocessing.active_children()
+
+
 def test_drive_and_evaluation_run_in_workers():
     def trajectories(num_workers: int) -> list:
         loader = make_loader(num_workers, steps_per_epoch=30)
