@@ -75,16 +75,19 @@ class Mailbox:
             raise self._misfit(step, error) from None
         if not action:
             return
-        with self._lock:
-            if self.action is None and step == self.step:
-                self.action = action
-            else:
-                self._repeat(step, action)
+        self._keep(step, action)
         if self._waiting:
             self._arrived.set()
 
     def _misfit(self, step: int, error: ActionError) -> ActionError:
         return ActionError(f"{self}: the answer to step {step} does not fit: {error}")
+
+    def _keep(self, step: int, action: dict) -> None:
+        with self._lock:
+            if self.action is None and step == self.step:
+                self.action = action
+            else:
+                self._repeat(step, action)
 
     def _repeat(self, step: int, action: dict) -> None:
         """Accepts the same values once more, and nothing else."""
@@ -118,11 +121,7 @@ class Mailbox:
             raise self._misfit(step, error) from None
         if env is not self.owner or not action:
             return action
-        with self._lock:
-            if self.action is None and step == self.step:
-                self.action = action
-            else:
-                self._repeat(step, action)
+        self._keep(step, action)
         return self.action
 
     def settled(self) -> bool:

@@ -7,11 +7,11 @@ rank 0's alone. A DataModule's state it restores always, before the loaders are 
 from collections.abc import Iterator
 from typing import Any, Literal
 
-import torch
 from lightning import LightningDataModule
 
 from aexp_torch import Env, EnvSpec, Loader, SpecError
 from aexp_torch.loading import Drive
+from lightning_modules.ranks import all_ranks
 
 __all__ = ["ExperienceDataModule"]
 
@@ -145,12 +145,7 @@ class ExperienceDataModule(LightningDataModule):
         if self._train is None:
             return {}
         state = self._train.state_dict(replay=self._step_is_open())
-        world_size = self._ranks()["world_size"]
-        if world_size == 1:
-            return {"train": [state]}
-        states: list[Any] = [None] * world_size
-        torch.distributed.all_gather_object(states, state)
-        return {"train": states}
+        return {"train": all_ranks(state, self._ranks()["world_size"])}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keeps this rank's part until the training streams are made."""

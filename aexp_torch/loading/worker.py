@@ -20,7 +20,7 @@ from aexp_torch.specs import EnvSpec, flatten, unflatten
 __all__ = ["CONTROL_BYTES", "MISSING", "NEXT", "NOT_DUE", "Answers", "Line", "pack", "read_error", "run", "unpack"]
 
 CONTROL_BYTES = 64  # int64: command, block, source answered, bytes of error text
-ERROR_BYTES = 16384  # behind the control words: what went wrong, as JSON
+ERROR_BYTES = 65536  # behind the control words: what went wrong, as JSON of 8,000 characters, up to 6 bytes each
 IDLE, NEXT = 0, 1
 NOT_DUE, MISSING = -1, -2  # in place of the source answered
 ALIVE_SECONDS = 1.0  # how often a worker that has nothing to do looks whether its trainer is still there
@@ -109,9 +109,12 @@ class Runner:
     def fail(self, error: Exception) -> None:
         """Tells the trainer what went wrong instead of a timestep."""
         told = _tell(error)
-        text = json.dumps({**told, "text": told["text"][:4000], "traceback": told["traceback"][-4000:]}).encode()
-        self.line.memory.array[CONTROL_BYTES : CONTROL_BYTES + len(text)] = np.frombuffer(text, np.uint8)
-        self.control[0], self.control[3] = IDLE, len(text)
+        text = json.dumps(
+            {**told, "text": told["text"][:4000], "traceback": told["traceback"][-4000:]}, ensure_ascii=False
+        )
+        data = text.encode(errors="replace")
+        self.line.memory.array[CONTROL_BYTES : CONTROL_BYTES + len(data)] = np.frombuffer(data, np.uint8)
+        self.control[0], self.control[3] = IDLE, len(data)
         self.line.ready.set()
 
     def call(self, method: str, arguments: dict) -> Any:
@@ -128,10 +131,10 @@ class Runner:
         return None
 
 
-def run(lines: list[Line], work: Signal, connection: Connection, num_threads: int) -> None:
+def run(lines: list[Line], work: Signal, connection: Connection) -> None:
     """Is the main function of a worker process; ends when the trainer says so, or has gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the trainer's
-    torch.set_num_threads(num_threads)
+    torch.set_num_threads(1)  # the cores are the workers'
     trainer = os.getppid()
     runners = [Runner(line) for line in lines]
     while os.getppid() == trainer:

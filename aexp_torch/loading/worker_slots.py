@@ -71,7 +71,7 @@ class Worker:
         if self._process is None:
             self.work = Signal()
             self.connection, theirs = self._context.Pipe()
-            arguments = (self._lines, self.work, theirs, 1)
+            arguments = (self._lines, self.work, theirs)
             self._process = self._context.Process(
                 target=run, args=arguments, name=f"aexp-worker-{self.number}", daemon=True
             )
@@ -289,6 +289,9 @@ class RemoteSlot:
         if self._asked is not None:
             self._free.append(self._asked)
         self._asked, self.outstanding = None, None
+        self._control[:4] = 0
+        while self._ready.wait(0):  # a timestep that nobody has taken
+            pass
 
 
 class WorkerSlots(SlotTurns):
@@ -347,10 +350,10 @@ class WorkerSlots(SlotTurns):
 
     def close(self) -> None:
         """Ends the processes."""
-        for slot in self._slots:
-            slot.forget()
         for worker in self._workers:
             worker.stop()
+        for slot in self._slots:
+            slot.forget()
         for env in self.envs:
             env.close()
 

@@ -17,7 +17,7 @@ from aexp_torch.errors import SpecError
 from aexp_torch.specs.spaces import space_members, space_to_spec
 from aexp_torch.specs.tree import path_name
 
-__all__ = ["action_lane_writer", "action_writer", "batch_reader", "lane_stacker", "stack_lanes"]
+__all__ = ["action_lane_writer", "action_writer", "batch_reader", "lane_stacker"]
 
 Path = tuple[str, ...]
 
@@ -59,11 +59,6 @@ def lane_stacker(space: spaces.Space, key: str) -> Callable[[Sequence[Any]], dic
     if space_members(space) is None:
         return _under(key, _stacker(space, (key,)))
     return _stacker(space, ())
-
-
-def stack_lanes(space: spaces.Space, observations: Sequence[Any], key: str) -> dict[str, Any]:
-    """Stacks single observations, one per lane; for more than once there is `lane_stacker`."""
-    return lane_stacker(space, key)(observations)
 
 
 def action_writer(space: spaces.Space, key: str) -> Callable[[Any], Any]:
@@ -133,7 +128,7 @@ def _stacker(space: spaces.Space, path: Path) -> Callable[[Sequence[Any]], Any]:
         array = np.array(lanes, dtype)
         if array.shape[1:] != shape:
             raise SpecError(
-                f"stack_lanes: expected shape {shape} at {path_name(path)!r} in every lane, got {array.shape[1:]}. "
+                f"lane_stacker: expected shape {shape} at {path_name(path)!r} in every lane, got {array.shape[1:]}. "
                 "Correct the environment, or the space that it declares."
             )
         return torch.from_numpy(array)

@@ -18,11 +18,11 @@ from aexp_torch import EnvSpec, SpecError, TimeStep, Trajectory
 from aexp_torch.specs import describe, flatten, path_name, unflatten
 from lightning_modules.agents.annealing import fit_progress
 from lightning_modules.agents.losses import q_loss
-from lightning_modules.agents.rank_state import all_ranks, own_rank, rank_seed
 from lightning_modules.agents.replay import Replay
 from lightning_modules.agents.returns import double_q_targets
 from lightning_modules.agents.scores import Scores
 from lightning_modules.networks import Body, Inputs, initialize, module_key, policy_inputs, read_inputs, seeded
+from lightning_modules.ranks import all_ranks, own_rank, rank_seed
 
 __all__ = ["DQN"]
 
@@ -293,7 +293,7 @@ class DQN(LightningModule):
                 for (source, slot), before in self.before.items()
             ],
         }
-        checkpoint["agent"] = all_ranks(own, self.trainer)
+        checkpoint["agent"] = all_ranks(own, self.trainer.world_size)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         own = own_rank(checkpoint["agent"], self._trainer)

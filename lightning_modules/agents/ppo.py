@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from aexp_torch import EnvSpec, SpecError, TimeStep, Trajectory
 from lightning_modules.agents.annealing import fit_progress
 from lightning_modules.agents.losses import clipped_policy_loss
-from lightning_modules.agents.rank_state import all_ranks, own_rank, rank_seed
 from lightning_modules.agents.returns import generalized_advantages
 from lightning_modules.agents.scores import Scores
 from lightning_modules.networks import (
@@ -30,6 +29,7 @@ from lightning_modules.networks import (
     seeded,
     select_rows,
 )
+from lightning_modules.ranks import all_ranks, own_rank, rank_seed
 
 __all__ = ["PPO"]
 
@@ -248,7 +248,7 @@ class PPO(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         own = {"generator": self.generator.get_state(), "num_steps": self.num_steps, "env_steps": self.env_steps}
-        checkpoint["agent"] = all_ranks(own, self.trainer)
+        checkpoint["agent"] = all_ranks(own, self.trainer.world_size)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         own = own_rank(checkpoint["agent"], self._trainer)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from aexp_torch import TimeStep
 from aexp_torch.loading import EpisodeCounter
+from lightning_modules.ranks import all_ranks
 
 __all__ = ["Scores"]
 
@@ -69,13 +70,10 @@ class Scores:
 
     def log(self, module: LightningModule, split: str) -> None:
         """Logs the means, over all ranks, as `<split>/<source>/<name>`."""
-        sums = dict(self._sums)
-        if module.trainer.world_size > 1:
-            ranks: list[Any] = [None] * module.trainer.world_size
-            torch.distributed.all_gather_object(ranks, sums)
-            sums = {key: [0.0, 0.0] for rank in ranks for key in rank}
-            for rank in ranks:
-                for key, (total, count) in rank.items():
-                    sums[key] = [sums[key][0] + total, sums[key][1] + count]
+        sums: dict[Any, list[float]] = {}
+        for rank in all_ranks(dict(self._sums), module.trainer.world_size):
+            for key, (total, count) in rank.items():
+                before = sums.get(key, [0.0, 0.0])
+                sums[key] = [before[0] + total, before[1] + count]
         means = {f"{split}/{source}/{name}": total / count for (source, name), (total, count) in sums.items() if count}
         module.log_dict(means, prog_bar=True, batch_size=1)

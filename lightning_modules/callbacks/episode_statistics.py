@@ -3,11 +3,11 @@
 from collections import deque
 from typing import Any
 
-import torch
 from lightning import Callback, LightningModule, Trainer
 
 from aexp_torch import EnvSpec
 from lightning_modules.callbacks.stream_watch import FinishedEpisode, StreamWatch, specs_of
+from lightning_modules.ranks import all_ranks
 
 __all__ = ["EpisodeStatistics"]
 
@@ -82,11 +82,7 @@ class EpisodeStatistics(Callback):
         self._finished += [(dataloader_idx, episode) for episode in watch.update(batch)]
 
     def _report(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
-        finished = self._finished
-        if trainer.world_size > 1:
-            parts: list[Any] = [None] * trainer.world_size
-            torch.distributed.all_gather_object(parts, finished)
-            finished = [episode for part in parts for episode in part]
+        finished = [episode for part in all_ranks(self._finished, trainer.world_size) for episode in part]
         if trainer.sanity_checking:
             return
         streams = sorted({(episode.source, idx) for idx, episode in finished})
@@ -113,7 +109,7 @@ class EpisodeStatistics(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Counts a validation batch."""
+        """Counts a batch of a validation or a test."""
         self._count(batch, dataloader_idx)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -124,17 +120,7 @@ class EpisodeStatistics(Callback):
         """Starts a test's count."""
         self._begin(trainer.test_dataloaders)
 
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Counts a test batch."""
-        self._count(batch, dataloader_idx)
+    on_test_batch_end = on_validation_batch_end
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the test's episodes."""
@@ -149,11 +135,7 @@ class EpisodeStatistics(Callback):
             "logged": dict(self._logged),
             "batches_since_log": self._batches_since_log,
         }
-        if self._world_size == 1:
-            return {"ranks": [state]}
-        states: list[Any] = [None] * self._world_size
-        torch.distributed.all_gather_object(states, state)
-        return {"ranks": states}
+        return {"ranks": all_ranks(state, self._world_size)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from this rank's part."""

@@ -243,6 +243,29 @@ def test_a_worker_that_hangs_is_an_error_after_step_timeout():
     assert not multiprocessing.active_children()
 
 
+class Verbose(CountingEnv):
+    """Fails at length, in letters that take several bytes."""
+
+    def step(self, action, lanes=None):
+        raise ValueError("\N{SNOWMAN}" * 20000)
+
+
+def test_a_long_error_stays_within_its_place():
+    loader = ae.Loader(Verbose(), num_workers=1, in_flight=1, steps_per_epoch=9)
+    with pytest.raises(AexpError, match="ValueError: \N{SNOWMAN}{100}"):
+        for timestep in loader:
+            timestep.reply(torch.tensor([1, 2]))
+    loader.close()
+
+
+def test_a_loader_that_was_closed_amid_a_step_starts_over(alone):
+    loader = make_loader(2)
+    for _ in range(2):
+        assert run(loader, stop=31) == alone[:31]
+        loader.close()
+        loader.restart()
+
+
 def test_drive_and_evaluation_run_in_workers():
     def trajectories(num_workers: int) -> list:
         loader = make_loader(num_workers, steps_per_epoch=30)

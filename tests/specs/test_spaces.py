@@ -16,7 +16,7 @@ pytest.importorskip("gymnasium")
 from gymnasium import spaces
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
-from aexp_torch.specs.space_data import action_lane_writer, action_writer, batch_reader, lane_stacker, stack_lanes
+from aexp_torch.specs.space_data import action_lane_writer, action_writer, batch_reader, lane_stacker
 from aexp_torch.specs.spaces import space_modalities, space_to_spec, spec_to_space
 
 LOW, HIGH = np.array([-1.0, -np.inf], np.float32), np.array([np.inf, 2.5], np.float32)
@@ -158,7 +158,7 @@ def test_data_goes_both_ways(space):
     written = action_writer(space, "action")(tree)
     assert same(written, batch)
     assert all(map(same, iterate(batch_space(space, 3), written), iterate(batch_space(space, 3), batch)))
-    stacked = dict(flatten(stack_lanes(space, samples, "action")))
+    stacked = dict(flatten(lane_stacker(space, "action")(samples)))
     for path, tensor in flatten(tree):
         assert torch.equal(stacked[path], tensor)
         assert stacked[path].dtype == tensor.dtype
@@ -186,7 +186,7 @@ def test_memory_is_shared_where_nothing_changes_and_fresh_otherwise():
     assert tensor.sum() == 6
     assert np.shares_memory(action_writer(space, "action")({"action": tensor}), batch)
     assert not np.shares_memory(action_lane_writer(space, "action")({"action": tensor}, 0), batch)
-    assert not np.shares_memory(stack_lanes(space, list(batch), "observation")["observation"].numpy(), batch)
+    assert not np.shares_memory(lane_stacker(space, "observation")(list(batch))["observation"].numpy(), batch)
 
 
 def test_arrays_that_torch_cannot_hold_are_copied():

@@ -1,4 +1,4 @@
-"""What every rank keeps for itself (generators, replay, timesteps before), in the one checkpoint that all share."""
+"""What every rank has of its own (streams, generators, replay, counts), put together for all of them."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ from lightning import Trainer
 __all__ = ["all_ranks", "own_rank", "rank_seed"]
 
 
-def all_ranks(state: dict[str, Any], trainer: Trainer) -> list[dict[str, Any]]:
-    """Returns the state of every rank; called on all of them."""
-    if trainer.world_size == 1:
-        return [state]
-    states: list[Any] = [None] * trainer.world_size
-    torch.distributed.all_gather_object(states, state)
-    return states
+def all_ranks(own: Any, world_size: int) -> list[Any]:
+    """Returns what every rank has, in their order; called on all of them."""
+    if world_size == 1:
+        return [own]
+    everyone: list[Any] = [None] * world_size
+    torch.distributed.all_gather_object(everyone, own)
+    return everyone
 
 
 def own_rank(states: list[dict[str, Any]], trainer: Trainer | None) -> dict[str, Any]:
