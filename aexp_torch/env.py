@@ -91,6 +91,7 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
     slot: int = 0
     num_slots: int = 1
     seed_prefix: str = ""
+    restarts: int = 0
     seed: int = 0
     on_missing: Literal["error", "repeat", "sample"] = "error"
     feedback_timeout: float = 60.0
@@ -167,16 +168,21 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
                 mailbox.close()
         super()._forget()
 
-    def place(self, *, seed: int, slot: int = 0, num_slots: int = 1, seed_prefix: str = "") -> None:
+    def place(self, *, seed: int, slot: int = 0, num_slots: int = 1, seed_prefix: str = "", restarts: int = 0) -> None:
         """Says which running copy of the pipeline this is, before it is opened: seeds and data follow from it."""
         self.close()
-        self.seed, self.slot, self.num_slots, self.seed_prefix = seed, slot, num_slots, seed_prefix
+        self.seed, self.slot, self.num_slots = seed, slot, num_slots
+        self.seed_prefix, self.restarts = seed_prefix, restarts
         for child in self.children:
-            child.place(seed=seed, slot=slot, num_slots=num_slots, seed_prefix=seed_prefix)
+            child.place(seed=seed, slot=slot, num_slots=num_slots, seed_prefix=seed_prefix, restarts=restarts)
 
     def seeds(self, *key: int) -> np.random.SeedSequence:
-        """Returns the seeds of this source in this slot; `key` is the lane, or names a use of its own."""
-        return seed_sequence(self.seed, self.seed_prefix + self.name, self.slot, *key)
+        """Returns the seeds of this source in this slot; `key` is the lane, or names a use of its own.
+
+        A slot that was lost with its process starts again from others: the number of its restarts joins the key.
+        """
+        restarts = (self.restarts,) if self.restarts else ()
+        return seed_sequence(self.seed, self.seed_prefix + self.name, self.slot, *key, *restarts)
 
     # Specs.
 
@@ -314,6 +320,17 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
         self._outstanding = unpack_timestep(state["outstanding"], {box.source: box for box in self._mailboxes()})
         if self._outstanding is not None:
             self._outstanding.ticket._address.owner = self
+
+    def go_on_after(self, steps: dict[str, int]) -> None:
+        """Tells a freshly placed environment how far its sources had come in a process that was lost.
+
+        A live source starts anew, data goes on at its next unread minibatch.
+
+        Args:
+          steps: by source, the ticket's step of the timestep that was handed out last.
+        """
+        for child in self.children:
+            child.go_on_after(steps)
 
     def _mailboxes(self) -> Iterator[Mailbox]:
         for child in self.children:

@@ -11,9 +11,11 @@ from aexp_torch.env import Env
 from aexp_torch.errors import SpecError
 from aexp_torch.loading.episodes import EpisodeQuota
 from aexp_torch.loading.mixture import Mixture, Weights
+from aexp_torch.loading.shared import Bell
 from aexp_torch.loading.slots import Slots, SlotTurns
 from aexp_torch.loading.trajectory import Actor, Drive
-from aexp_torch.loading.worker_slots import Worker, WorkerSlots
+from aexp_torch.loading.worker_process import Worker
+from aexp_torch.loading.worker_slots import WorkerSlots
 from aexp_torch.specs import EnvSpec
 from aexp_torch.timestep import TimeStep
 
@@ -35,7 +37,9 @@ class Loader:
       weights: relative weights by name (or in order), or a function from the step to such; equal by default.
       num_workers: processes that step the slots; 0: this one does. Not more than the processor's cores that it may use.
       context: how worker processes start.
-      step_timeout: seconds that a step in a worker may take; more is an error.
+      step_timeout: seconds that a step in a worker may take; a worker that takes longer is replaced.
+      max_restarts: how often a slot is started again within any 100 of its steps when its worker is killed or hangs, or
+        when it raises; None for no limit, 0 for an error at once. Its lanes show LAST, as at a time limit, then FIRST.
       in_flight: number of slots per source on all ranks; by default one per rank, or two per worker.
       steps_per_epoch: timesteps an epoch. None: the exact length where all sources are finite.
       episodes: for evaluation: an epoch is the first N episodes of every source, in the order (round, slot, lane) over
@@ -68,6 +72,7 @@ class Loader:
         num_workers: int = 0,
         context: Literal["fork", "spawn", "forkserver"] = "fork",
         step_timeout: float = 300.0,
+        max_restarts: int | None = 3,
         in_flight: int | None = None,
         steps_per_epoch: int | None = None,
         episodes: int | None = None,
@@ -91,11 +96,12 @@ class Loader:
         self._envs = envs
         self._num_slots = len(numbers) * world_size
         self._mixture = Mixture(list(envs), weights, seed)
-        self._workers = [Worker(number, context, step_timeout) for number in range(_processes(num_workers))]
-        elsewhere: dict[str, Any] = {"workers": self._workers, "world_size": world_size} if self._workers else {}
+        bell = Bell() if num_workers else None
+        self._workers = [Worker(number, context, step_timeout, bell) for number in range(_processes(num_workers))]
+        elsewhere: dict[str, Any] = {"workers": self._workers, "world_size": world_size, "max_restarts": max_restarts}
         make = WorkerSlots if self._workers else Slots
         self._slots: dict[str, SlotTurns] = {
-            name: make(member, seed, numbers, self._num_slots, seed_prefix, **elsewhere)
+            name: make(member, seed, numbers, self._num_slots, seed_prefix, **(elsewhere if self._workers else {}))
             for name, member in envs.items()
         }
         self._specs: dict[str, EnvSpec] | None = None
@@ -112,6 +118,11 @@ class Loader:
         if self._specs is None:
             self._specs = {name: spec for slots in self._slots.values() for name, spec in slots.envs[0].specs.items()}
         return self._specs
+
+    @property
+    def restarts(self) -> int:
+        """How often workers, or slots in them, were started again after they were lost."""
+        return sum(worker.restarts for worker in self._workers)
 
     def __len__(self) -> int:
         """The number of timesteps an epoch; with `episodes=` an upper bound."""

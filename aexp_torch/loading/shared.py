@@ -6,6 +6,10 @@ Both are file descriptors that a forked child inherits and a spawned one is give
 import mmap
 import os
 import select
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.context import get_spawning_popen
 from multiprocessing.reduction import DupFd
 from typing import Any
@@ -14,16 +18,22 @@ import numpy as np
 
 from aexp_torch.errors import AexpError
 
-__all__ = ["SharedMemory", "Signal"]
+__all__ = ["Bell", "SharedMemory"]
 
-SPINS = 20  # looks at a signal, each giving the processor away, before it sleeps in the kernel
+SPIN_SECONDS = (
+    50e-6  # how long a waiter looks again and again, giving the processor away, before it sleeps in the kernel
+)
 
 
 class SharedMemory:
-    """Is an array of bytes in two processes; the kernel frees it when both have gone, however they went.
+    """Is bytes in two processes; the kernel frees them when both have gone, however they went.
+
+    Attributes:
+      array: uint8 [size].
+      words: int64 [size / 8], as a memoryview: the quickest to read and write one by one.
 
     Args:
-      size: bytes.
+      size: bytes, a multiple of 8.
       what: for the message, if there is not enough memory.
     """
 
@@ -40,7 +50,9 @@ class SharedMemory:
         self._attach()
 
     def _attach(self) -> None:
-        self.array = np.frombuffer(mmap.mmap(self._fd, self.size), np.uint8)
+        memory = mmap.mmap(self._fd, self.size)
+        self.array = np.frombuffer(memory, np.uint8)
+        self.words = memoryview(memory).cast("q")
 
     def __getstate__(self) -> dict[str, Any]:
         return {"size": self.size, "fd": _duplicate(self._fd)}
@@ -53,40 +65,79 @@ class SharedMemory:
         os.close(self._fd)
 
 
-class Signal:
-    """Counts wake-up calls from one process to another."""
+class Bell:
+    """Wakes the one process that waits for words of shared memory to change, which others write.
+
+    The waiter spins for some microseconds, then says that it is asleep and sleeps in the kernel; who rings makes a
+    system call only if it is.
+    """
 
     def __init__(self):
-        self._open(os.eventfd(0, os.EFD_SEMAPHORE | os.EFD_NONBLOCK | os.EFD_CLOEXEC))
+        self._memory = SharedMemory(8, "a bell")
+        self._open(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
 
     def _open(self, fd: int) -> None:
         self._fd = fd
+        self._asleep = self._memory.words
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
+        self._fence = threading.Lock()
 
-    def set(self) -> None:
-        """Wakes whoever waits, now or later."""
-        os.eventfd_write(self._fd, 1)
+    def ring(self) -> None:
+        """Wakes the waiter, after the word that it waits for was written."""
+        self._keep_order()
+        if self._asleep[0]:
+            os.eventfd_write(self._fd, 1)
 
-    def wait(self, timeout: float) -> bool:
-        """Takes one call; returns False where none came within `timeout` seconds."""
-        for _ in range(SPINS):
-            if self._take():
-                return True
+    def wait(self, ready: Callable[[], Any], timeout: float) -> bool:
+        """Waits until `ready()`; may come back early, as it does when a watched descriptor has something to tell.
+
+        Args:
+          ready: looks at shared memory.
+          timeout: seconds.
+
+        Returns:
+          What `ready()` says now.
+        """
+        if ready():
+            return True
+        spun = time.perf_counter() + SPIN_SECONDS
+        while time.perf_counter() < spun:
             os.sched_yield()
-        return bool(self._poll.poll(timeout * 1000)) and self._take()
-
-    def _take(self) -> bool:
+            if ready():
+                return True
+        self._asleep[0] = 1
+        self._keep_order()
         try:
-            os.eventfd_read(self._fd)
-        except BlockingIOError:
-            return False
-        return True
+            if not ready():
+                for fd, _ in self._poll.poll(timeout * 1000):
+                    if fd == self._fd:
+                        os.eventfd_read(fd)
+                    else:
+                        self._poll.unregister(fd)
+        finally:
+            self._asleep[0] = 0
+        return bool(ready())
+
+    def watch(self, fd: int) -> None:
+        """Wakes the waiter once, too, when `fd` becomes readable."""
+        self._poll.register(fd, select.POLLIN)
+
+    def forget(self, fd: int) -> None:
+        """Ends `watch`."""
+        with suppress(KeyError):  # it has told
+            self._poll.unregister(fd)
+
+    def _keep_order(self) -> None:
+        """Lets no processor put off the write before it behind the read after it: a lock's atomic operation does that."""
+        with self._fence:
+            pass
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"fd": _duplicate(self._fd)}
+        return {"memory": self._memory, "fd": _duplicate(self._fd)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        self._memory = state["memory"]
         self._open(state["fd"].detach())
 
     def __del__(self):
@@ -95,5 +146,5 @@ class Signal:
 
 def _duplicate(fd: int) -> Any:
     if get_spawning_popen() is None:
-        raise AexpError("Loader: shared memory and signals are given to worker processes only, as they start.")
+        raise AexpError("Loader: shared memory and bells are given to worker processes only, as they start.")
     return DupFd(fd)

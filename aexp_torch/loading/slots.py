@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from aexp_torch.env import Env
-from aexp_torch.errors import SpecError
+from aexp_torch.errors import EndOfStream, SpecError
+from aexp_torch.loading.revival import Revival
 from aexp_torch.timestep import TimeStep
 
 __all__ = ["SlotTurns", "Slots"]
@@ -117,24 +118,86 @@ class Slots(SlotTurns):
         """Makes every slot a recipe again: its stream starts over with the same seeds."""
         self.begin()
         self._iterators: list[Iterator[TimeStep] | None] = [None] * len(self.envs)
-        self._ahead: set[int] = set()  # their outstanding timestep is still to be handed out
+        self._ahead: dict[int, list[TimeStep]] = {}  # what is to be handed out before a stream is asked for more
+        self._revivals: dict[int, Revival] = {}
 
     def next(self, place: int) -> TimeStep:
         """Returns the next timestep of the slot at `place`; a finite stream that is over starts over."""
-        if place in self._ahead:
-            self._ahead.discard(place)
-            return self.envs[place]._outstanding
+        if self._ahead and place in self._ahead:
+            return self._take_ahead(place)
         for _ in range(2):
             iterator = self._iterators[place]
             if iterator is None:
                 iterator = self._iterators[place] = iter(self.envs[place])
             for timestep in iterator:
-                return timestep
+                return self._join(place, timestep) if self._revivals else timestep
             self._iterators[place] = None
         raise SpecError(
             f"Loader: expected timesteps from {self.envs[place].name!r}, slot {self.numbers[place]} has none (fewer"
             " minibatches than slots?). Use a smaller in_flight or batch_size."
         )
+
+    def _take_ahead(self, place: int) -> TimeStep:
+        ahead = self._ahead[place]
+        timestep = ahead.pop(0)
+        if not ahead:
+            del self._ahead[place]
+            if place in self._revivals:
+                self._revivals[place].ending = None
+                self._end_revival(place)
+        return timestep
+
+    def _join(self, place: int, timestep: TimeStep) -> TimeStep:
+        revival = self._revivals.get(place)
+        if revival is None:
+            return timestep
+        timestep = revival.join(self.envs[place], timestep)
+        if revival.ending is not None:
+            self._ahead[place] = [self.envs[place]._outstanding]
+        self._end_revival(place)
+        return timestep
+
+    def _end_revival(self, place: int) -> None:
+        if self._revivals[place].over:
+            del self._revivals[place]
+
+    def revive(self, place: int, last: dict[str, TimeStep], restarts: int) -> None:
+        """Has the slot at `place` go on, in this process, where one that was lost stood.
+
+        Args:
+          place: of the slot.
+          last: by source, the timestep that was handed out last.
+          restarts: how often this slot was lost.
+        """
+        env = self.envs[place]
+        env.place(slot=self.numbers[place], restarts=restarts, **self._place)
+        env.go_on_after({source: timestep.ticket.step for source, timestep in last.items()})
+        self._iterators[place] = None
+        self._ahead.pop(place, None)
+        self._revivals[place] = Revival(last)
+
+    def answer(self, place: int, action: dict) -> TimeStep:
+        """Answers the outstanding timestep of the slot at `place` and returns the next.
+
+        An answer to a stream that was lost is dropped.
+        """
+        env = self.envs[place]
+        outstanding = env._outstanding
+        if outstanding is None or place in self._ahead:
+            return self.next(place)
+        outstanding.ticket._address.action = action
+        try:
+            timestep = env.step(action)
+        except EndOfStream:
+            return self.next(place)
+        return self._join(place, timestep) if self._revivals else timestep
+
+    def go_on(self, place: int) -> TimeStep:
+        """Returns the next timestep of the slot at `place` without an answer, as `on_missing` says."""
+        outstanding = self.envs[place]._outstanding
+        if outstanding is not None and place not in self._ahead:
+            outstanding.ticket._address.go_on()
+        return self.next(place)
 
     def again(self, *places: int) -> None:
         """Lets slots (all of them by default) show their outstanding timesteps once more, where they are unanswered."""
@@ -144,6 +207,11 @@ class Slots(SlotTurns):
     def show_again(self, place: int) -> TimeStep:
         """Returns the outstanding timestep of the slot at `place`; an answer that it was given is dropped."""
         self.again(place)
+        revival = self._revivals.get(place)
+        if revival is not None and revival.ending is not None:
+            self._ahead[place] = [self.envs[place]._outstanding]
+            return revival.ending
+        self._ahead.pop(place, None)
         timestep = self.envs[place]._outstanding
         timestep.ticket._address.action = None
         return timestep
@@ -156,14 +224,29 @@ class Slots(SlotTurns):
 
     def states(self) -> list[tuple[dict, bool]]:
         """Returns the state of every slot, and whether its outstanding timestep is still to be handed out."""
-        return [(env.state_dict(), place in self._ahead) for place, env in enumerate(self.envs)]
+        states = []
+        for place, env in enumerate(self.envs):
+            state, count, revival = env.state_dict(), len(self._ahead.get(place, [])), self._revivals.get(place)
+            if revival is not None:
+                state["revival"] = revival.state_dict()
+                count -= revival.ending is not None  # one is ahead in any case
+            states.append((state, count > 0))
+        return states
 
     def load_states(self, states: list[tuple[dict, bool]]) -> None:
         """Restores every slot."""
         self._iterators = [None] * len(self.envs)
-        self._ahead = {place for place, (_, ahead) in enumerate(states) if ahead}
-        for env, (state, _) in zip(self.envs, states, strict=True):
+        self._ahead, self._revivals = {}, {}
+        for place, (state, ahead) in enumerate(states):
+            env = self.envs[place]
             env.load_state_dict(state)
+            timesteps = [env._outstanding] if ahead else []
+            if "revival" in state:
+                revival = self._revivals[place] = Revival.from_state(state["revival"], env)
+                if revival.ending is not None:
+                    timesteps = [revival.ending, env._outstanding] if ahead else [env._outstanding]
+            if timesteps:
+                self._ahead[place] = timesteps
 
 
 def _copies(env: Env, count: int) -> list[Env]:

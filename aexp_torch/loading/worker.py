@@ -1,4 +1,4 @@
-"""What a worker process does: steps its slots when it is told to, and writes their timesteps into shared memory."""
+"""What a worker process does: steps its slots as they are asked for, and writes their timesteps into shared memory."""
 
 import io
 import json
@@ -12,17 +12,41 @@ import numpy as np
 import torch
 
 from aexp_torch.env import Env
-from aexp_torch.loading.layout import Layout
-from aexp_torch.loading.shared import SharedMemory, Signal
+from aexp_torch.loading.layout import ERROR_START, Layout
+from aexp_torch.loading.revival import unpack_last
+from aexp_torch.loading.shared import Bell, SharedMemory
 from aexp_torch.loading.slots import Slots
-from aexp_torch.specs import EnvSpec, flatten, unflatten
+from aexp_torch.specs import EnvSpec
+from aexp_torch.timestep import TimeStep
 
-__all__ = ["CONTROL_BYTES", "MISSING", "NEXT", "NOT_DUE", "Answers", "Line", "pack", "read_error", "run", "unpack"]
+__all__ = [
+    "ANSWERED",
+    "BLOCK",
+    "CALL",
+    "DONE",
+    "ERROR",
+    "MISSING",
+    "NOT_DUE",
+    "REQUEST",
+    "SOURCE",
+    "STEP",
+    "Line",
+    "pack",
+    "read_error",
+    "run",
+    "unpack",
+]
 
-CONTROL_BYTES = 64  # int64: command, block, source answered, bytes of error text
-ERROR_BYTES = 65536  # behind the control words: what went wrong, as JSON of 8,000 characters, up to 6 bytes each
-IDLE, NEXT = 0, 1
-NOT_DUE, MISSING = -1, -2  # in place of the source answered
+# The control words of a slot. The trainer writes the first three, the worker the others.
+REQUEST = 0  # number of the timestep that is asked for
+BLOCK = 1  # where it is to be written
+ANSWERED = 2  # the place of the source whose answer comes with the request, or:
+NOT_DUE, MISSING = -1, -2
+DONE = 3  # number of the request that was done last
+ERROR = 4  # bytes of error text instead of a timestep
+SOURCE, STEP = 5, 6  # of the timestep
+
+CALL = -1  # on a worker's board, in place of a slot: a message is in the pipe
 ALIVE_SECONDS = 1.0  # how often a worker that has nothing to do looks whether its trainer is still there
 
 
@@ -34,122 +58,105 @@ class Line(NamedTuple):
       place: its seed, number of slots and seed prefix.
       number: the slot.
       specs: of its sources.
-      memory: control words, the answer, then blocks for timesteps.
-      ready: wakes the trainer when a timestep is there.
+      num_blocks: how many timesteps there is room for.
+      memory: of the slot, laid out by `Layout`.
     """
 
     env: Env
     place: dict[str, Any]
     number: int
     specs: dict[str, EnvSpec]
+    num_blocks: int
     memory: SharedMemory
-    ready: Signal
-
-
-class Answers:
-    """Where the leaves of an answer lie behind the control words."""
-
-    def __init__(self, specs: dict[str, EnvSpec]):
-        self.sources = list(specs)
-        self.fields = [self._fields(spec) for spec in specs.values()]
-        ends = [offset + size for fields in self.fields for *_, offset, size in fields]
-        self.end = -(-max([CONTROL_BYTES + ERROR_BYTES, *ends]) // 64) * 64
-
-    def _fields(self, spec: EnvSpec) -> list[tuple]:
-        fields, offset = [], CONTROL_BYTES + ERROR_BYTES
-        for path, leaf in flatten(spec.action):
-            shape = (spec.num_envs, *leaf.shape)
-            size = int(np.prod(shape)) * leaf.dtype.itemsize
-            fields.append((path, leaf.dtype, shape, offset, size))
-            offset = -(-(offset + size) // 64) * 64
-        return fields
-
-    def write(self, memory: np.ndarray, source: int, action: dict) -> None:
-        """Copies a checked answer of the source at place `source`."""
-        leaves = dict(flatten(action))
-        for path, dtype, shape, offset, _ in self.fields[source]:
-            np.ndarray(shape, dtype, memory, offset)[...] = leaves[path].numpy()
-
-    def read(self, memory: np.ndarray, source: int) -> dict:
-        """Returns a copy of the answer."""
-        items = [
-            (path, torch.from_numpy(np.ndarray(shape, dtype, memory, offset).copy()))
-            for path, dtype, shape, offset, _ in self.fields[source]
-        ]
-        return unflatten(items)
 
 
 class Runner:
     """Runs one slot."""
 
     def __init__(self, line: Line):
-        self.line = line
         self.slots = Slots(line.env, numbers=[line.number], **line.place)
-        self.layout, self.answers = Layout(line.specs), Answers(line.specs)
-        self.control = line.memory.array[:CONTROL_BYTES].view(np.int64)
+        self.memory = line.memory
+        self.words = line.memory.words
+        self.views = Layout(line.specs, line.num_blocks).over(line.memory.array)
 
-    def obey(self) -> None:
-        """Takes the step that is asked for, if one is."""
-        command, block, answered, _ = self.control[:4].tolist()
-        if command != NEXT:
-            return
-        outstanding = self.slots.envs[0]._outstanding
-        if answered >= 0:
-            outstanding.ticket._address.action = self.answers.read(self.line.memory.array, answered)
-        elif answered == MISSING:
-            outstanding.ticket._address.go_on()
-        self._show(self.slots.next(0), block)
+    def step(self) -> None:
+        """Takes the step that is asked for."""
+        words = self.words
+        answered = words[ANSWERED]
+        try:
+            if answered >= 0:
+                timestep = self.slots.answer(0, self.views.read_answer(answered))
+            else:
+                timestep = self.slots.go_on(0) if answered == MISSING else self.slots.next(0)
+            self.show(timestep)
+        except Exception as error:
+            self._fail(error)
+        words[DONE] = words[REQUEST]
 
-    def _show(self, timestep: Any, block: int) -> None:
-        start = self.answers.end + block * self.layout.size
-        self.layout.write(self.line.memory.array[start : start + self.layout.size], timestep)
-        self.control[0] = IDLE
-        self.line.ready.set()
+    def show(self, timestep: TimeStep) -> None:
+        """Writes a timestep into the block that is asked for."""
+        words = self.words
+        words[SOURCE] = self.views.write(words[BLOCK], timestep)
+        words[STEP] = timestep.ticket.step
 
-    def fail(self, error: Exception) -> None:
+    def _fail(self, error: Exception) -> None:
         """Tells the trainer what went wrong instead of a timestep."""
         told = _tell(error)
         text = json.dumps(
             {**told, "text": told["text"][:4000], "traceback": told["traceback"][-4000:]}, ensure_ascii=False
         )
         data = text.encode(errors="replace")
-        self.line.memory.array[CONTROL_BYTES : CONTROL_BYTES + len(data)] = np.frombuffer(data, np.uint8)
-        self.control[0], self.control[3] = IDLE, len(data)
-        self.line.ready.set()
+        self.memory.array[ERROR_START : ERROR_START + len(data)] = np.frombuffer(data, np.uint8)
+        self.words[ERROR] = len(data)
 
     def call(self, method: str, arguments: dict) -> Any:
-        """Does what is not a step: states and restarts."""
+        """Does what is not a step: states, restarts and revivals."""
         if method == "state_dict":
-            return self.slots.envs[0].state_dict()
+            return self.slots.states()[0][0]
         if method == "load_state_dict":
             self.slots.restart()
             self.slots.load_states([(arguments["state"], arguments["ahead"])])
         if method == "restart":
             self.slots.restart()
         if method == "show_again":
-            self._show(self.slots.show_again(0), arguments["block"])
+            self.show(self.slots.show_again(0))
+        if method == "revive":
+            self.slots.revive(0, unpack_last(arguments["last"], self.slots.envs[0]), arguments["restarts"])
         return None
 
 
-def run(lines: list[Line], work: Signal, connection: Connection) -> None:
-    """Is the main function of a worker process; ends when the trainer says so, or has gone."""
+def run(lines: list[Line], board: SharedMemory, work: Bell, trainer: Bell, connection: Connection) -> None:
+    """Is the main function of a worker process; ends when the trainer says so, or has gone.
+
+    Args:
+      lines: its slots.
+      board: word 0 counts what was asked, the other words are a ring of the slots that were asked, in turn.
+      work: wakes this process.
+      trainer: wakes the trainer.
+      connection: for calls that are no steps.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the trainer's
     torch.set_num_threads(1)  # the cores are the workers'
-    trainer = os.getppid()
+    parent = os.getppid()
+    words, size = board.words, len(board.words) - 1
     runners = [Runner(line) for line in lines]
-    while os.getppid() == trainer:
-        if not work.wait(ALIVE_SECONDS):
+    done = 0
+    while os.getppid() == parent:
+        if not work.wait(lambda: words[0] != done, ALIVE_SECONDS):  # noqa: B023 (the loop's own `done`)
             continue
-        while connection.poll():
-            message = unpack(connection.recv_bytes())
+        line = words[1 + done % size]
+        done += 1
+        if line == CALL:
+            try:
+                message = unpack(connection.recv_bytes())
+            except EOFError:  # the trainer has gone
+                return
             if message["method"] == "leave":
                 return
             connection.send_bytes(pack(_reply(runners, message)))
-        for runner in runners:
-            try:
-                runner.obey()
-            except Exception as error:
-                runner.fail(error)
+        else:
+            runners[line].step()
+        trainer.ring()
 
 
 def _reply(runners: list[Runner], message: dict) -> dict:
@@ -165,8 +172,8 @@ def _tell(error: Exception) -> dict[str, str]:
 
 
 def read_error(memory: np.ndarray, size: int) -> dict[str, str]:
-    """Reads what `Runner.fail` wrote."""
-    return json.loads(memory[CONTROL_BYTES : CONTROL_BYTES + size].tobytes())
+    """Reads what a worker wrote instead of a timestep."""
+    return json.loads(memory[ERROR_START : ERROR_START + size].tobytes())
 
 
 def pack(message: dict) -> bytes:

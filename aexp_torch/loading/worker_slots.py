@@ -4,140 +4,43 @@ Each slot has a piece of shared memory: control words, its answer, and blocks fo
 is a view of its block, without a copy; the block is lent until the last tensor on it has gone (a weak reference to the
 array under the tensors tells). The worker writes the next timestep into another block. Where all but one are lent, a
 timestep is copied instead, so nothing that somebody still holds is ever written over.
+
+A worker that is lost (killed, hanging) or a slot that raises is replaced; see `Revival` for what its lanes show.
 """
 
 import copy
-import multiprocessing
-import os
-import time
 import weakref
 from collections import deque
-from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
 
-from aexp_torch import errors
 from aexp_torch.env import Env
-from aexp_torch.errors import AexpError
 from aexp_torch.feedback import Mailbox
 from aexp_torch.loading.layout import Layout
-from aexp_torch.loading.shared import SharedMemory, Signal
+from aexp_torch.loading.revival import pack_last
+from aexp_torch.loading.shared import SharedMemory
 from aexp_torch.loading.slots import SlotTurns
 from aexp_torch.loading.worker import (
-    CONTROL_BYTES,
+    ANSWERED,
+    BLOCK,
+    DONE,
+    ERROR,
     MISSING,
-    NEXT,
     NOT_DUE,
-    Answers,
+    REQUEST,
+    SOURCE,
+    STEP,
     Line,
-    pack,
     read_error,
-    run,
-    unpack,
 )
+from aexp_torch.loading.worker_process import Failure, RestartBudget, Worker
 from aexp_torch.specs import EnvSpec
 from aexp_torch.timestep import Ticket, TimeStep
 
-__all__ = ["Worker", "WorkerSlots"]
+__all__ = ["WorkerSlots"]
 
-NUM_BLOCKS = 6
-ALIVE_SECONDS = 0.5  # how often a trainer that waits looks whether its worker is still there
-
-
-class Worker:
-    """Is one worker process, started when it is first needed.
-
-    Args:
-      number: names it in messages.
-      context: `fork`, `spawn` or `forkserver`.
-      step_timeout: seconds that it may take for a step.
-    """
-
-    def __init__(self, number: int, context: str, step_timeout: float):
-        self.number, self.step_timeout = number, step_timeout
-        self._context: Any = multiprocessing.get_context(context)
-        self._owner = os.getpid()
-        self._lines: list[Line] = []
-        self._process: Any = None
-
-    def add(self, line: Line) -> int:
-        """Gives it one more slot to run, and returns the slot's place."""
-        self._lines.append(line)
-        return len(self._lines) - 1
-
-    def start(self) -> None:
-        """Starts the process; does nothing where it runs."""
-        if self._process is None:
-            self.work = Signal()
-            self.connection, theirs = self._context.Pipe()
-            arguments = (self._lines, self.work, theirs)
-            self._process = self._context.Process(
-                target=run, args=arguments, name=f"aexp-worker-{self.number}", daemon=True
-            )
-            self._process.start()
-            theirs.close()
-
-    @property
-    def running(self) -> bool:
-        """Whether the process has been started and not stopped."""
-        return self._process is not None
-
-    def wait_for(self, ready: Callable[[float], bool], who: str) -> None:
-        """Waits until `ready(seconds)` says so, as long as the process lives and for `step_timeout` seconds at most."""
-        deadline = time.monotonic() + self.step_timeout
-        while not ready(ALIVE_SECONDS):
-            self._check_alive(who)
-            if time.monotonic() > deadline:
-                raise AexpError(
-                    f"{who}: expected worker {self.number} to take a step within {self.step_timeout:g} s, it is still at"
-                    " it. Give step_timeout= where a step may take longer; num_workers=0 shows where it hangs."
-                )
-
-    def _check_alive(self, who: str) -> None:
-        if not self._process.is_alive():
-            raise AexpError(
-                f"{who}: expected worker {self.number} to run, it ended with exit code {self._process.exitcode}. Use"
-                " num_workers=0 to see what happens in it."
-            )
-
-    def call(self, line: int, method: str, **arguments: Any) -> Any:
-        """Has the worker do something that is no step, and returns the result."""
-        self.start()
-        self.connection.send_bytes(pack({"line": line, "method": method, "arguments": arguments}))
-        self.work.set()
-        self.wait_for(self.connection.poll, "Loader")
-        reply = unpack(self.connection.recv_bytes())
-        if "error" in reply:
-            raise_again(reply["error"], f"worker {self.number}")
-        return reply["result"]
-
-    def __del__(self):
-        self.stop()
-
-    def stop(self) -> None:
-        """Ends the process."""
-        if self._process is not None and self._owner == os.getpid():  # not in a child that was forked meanwhile
-            process, self._process = self._process, None
-            if process.is_alive():
-                try:
-                    self.connection.send_bytes(pack({"method": "leave"}))
-                    self.work.set()
-                except OSError:  # it has just gone
-                    pass
-            process.join(2.0)
-            if process.is_alive():
-                process.kill()
-                process.join()
-            self.connection.close()
-
-
-def raise_again(error: dict[str, str], where: str) -> None:
-    """Raises what a worker reported, as the same type where it is one of ours."""
-    kind = getattr(errors, error["type"], None)
-    raised = (kind or AexpError)(error["text"] if kind else f"{error['type']}: {error['text']}")
-    raised.add_note(f"in {where}:\n{error['traceback']}")
-    raise raised
+SPARE_BLOCKS = 5  # besides one for each source, whose last timestep is kept
 
 
 class Stream:
@@ -161,7 +64,7 @@ class SlotMailbox(Mailbox):
         new = self.action is None
         super().post(step, action, ended)
         if new and self.action is not None:
-            self._line.ask(self.action)
+            self._line.answer(self.action)
 
 
 class Lease(np.ndarray):
@@ -169,6 +72,13 @@ class Lease(np.ndarray):
 
     An array keeps alive the last of its bases that is of its own class; between plain arrays, a slice is skipped.
     """
+
+
+class Lent(weakref.ref):
+    """Knows which block a lease is of."""
+
+    __slots__ = ("block",)
+    block: int
 
 
 class RemoteSlot:
@@ -180,43 +90,46 @@ class RemoteSlot:
       place: seed, number of slots and seed prefix.
       number: the slot.
       stream: specs and settings.
+      budget: how often it may be restarted.
     """
 
-    def __init__(self, worker: Worker, env: Env, place: dict[str, Any], number: int, stream: Stream):
-        self.worker, self.number, self._stream = worker, number, stream
-        self._layout, self._answers = Layout(stream.specs), Answers(stream.specs)
-        size = self._answers.end + NUM_BLOCKS * self._layout.size
-        self._memory = SharedMemory(size, f"{env.name!r}, slot {number}")
+    def __init__(
+        self, worker: Worker, env: Env, place: dict[str, Any], number: int, stream: Stream, budget: RestartBudget
+    ):
+        self.worker, self.number, self.budget, self._stream = worker, number, budget, stream
+        self.who = f"{env.name!r} (slot {number})"
+        num_blocks = SPARE_BLOCKS + len(stream.specs)
+        self._layout = Layout(stream.specs, num_blocks)
+        self._memory = SharedMemory(self._layout.size, self.who)
+        self._views = self._layout.over(self._memory.array)
+        self._words = self._memory.words
         self._blocks = self._memory.array.view(Lease)
-        self._control = self._memory.array[:CONTROL_BYTES].view(np.int64)
-        self._ready = Signal()
-        self._line = worker.add(Line(env, place, number, stream.specs, self._memory, self._ready))
+        self._line = worker.add(Line(env, place, number, stream.specs, num_blocks, self._memory), self)
         self._mailboxes: dict[str, SlotMailbox] = {}
-        self._free = deque(range(NUM_BLOCKS))
-        self._lent: dict[int, weakref.ref] = {}
+        self._free, self._lent = deque(range(num_blocks)), dict[int, Lent]()
+        self._give_back = _giver_back(self._free, self._lent)
+        self._last: dict[str, TimeStep] = {}
         self._asked: int | None = None  # the block that the worker is writing
+        self._received: TimeStep | None = None  # taken from the worker, still to be handed out
         self.outstanding: TimeStep | None = None
 
-    def ask(self, action: dict | None, source: int = NOT_DUE) -> None:
-        """Tells the worker to take the next step, with an answer if one was due."""
-        self.worker.start()
-        block = self._asked = self._free.popleft()
-        if action is not None:
-            source = self._answers.sources.index(self.outstanding.source)
-            self._answers.write(self._memory.array, source, action)
-        self._control[1:4] = block, source, 0
-        self._control[0] = NEXT
-        self.worker.work.set()
+    # Asking the worker.
 
-    def wait(self) -> None:
-        """Waits until the timestep that was asked for is there."""
-        self.worker.wait_for(self._ready.wait, f"slot {self.number}")
-        failed = int(self._control[3])
-        if failed:
-            self._control[3] = 0
-            self._free.append(self._asked)
-            self._asked = None
-            raise_again(read_error(self._memory.array, failed), f"worker {self.worker.number}")
+    def answer(self, action: dict) -> None:
+        """Tells the worker to take the next step with an answer that has been checked."""
+        self._ask(self._views.write_answer(self.outstanding.ticket.source, action))
+
+    def _ask(self, answered: int = NOT_DUE) -> None:
+        words = self._words
+        self._asked = words[BLOCK] = self._free.popleft()
+        words[ANSWERED] = answered
+        words[ERROR] = 0
+        words[REQUEST] += 1
+        self.worker.ask(self._line)
+
+    def _done(self) -> bool:
+        words = self._words
+        return words[DONE] == words[REQUEST]
 
     def next(self, again: bool) -> TimeStep:
         """Returns the next timestep, or the outstanding one once more where it is unanswered."""
@@ -226,37 +139,53 @@ class RemoteSlot:
                 return self.outstanding
             if unanswered and self._stream.on_missing == "error":
                 self.outstanding.ticket._address.take()
-            self.ask(None, MISSING if unanswered else NOT_DUE)
-        self.wait()
+            self._ask(MISSING if unanswered else NOT_DUE)
+        self._wait()
         return self._receive()
 
     def show_again(self) -> TimeStep:
         """Returns the worker's outstanding timestep once more; an answer that it was given is dropped."""
+        self._words[BLOCK] = self._free[0]
+        self.call("show_again")
         self._asked = self._free.popleft()
-        self._control[3] = 0
-        self.worker.call(self._line, "show_again", block=self._asked)
-        self.wait()
         return self._receive()
 
+    def _wait(self) -> None:
+        """Waits until the timestep that was asked for is there, from another process if this one is lost."""
+        while True:
+            try:
+                self.worker.wait_for(self._done, self.who)
+                error = self._words[ERROR]
+                if not error:
+                    return
+                failure = Failure.from_worker(read_error(self._memory.array, error), self.who)
+                if failure.kind is not None:
+                    self._take_back()
+                    raise failure.error()
+                self.worker.restarting([self], failure)
+                self.revive()
+            except Failure as failure:
+                self.worker.replace(failure)
+
     def _receive(self) -> TimeStep:
+        words = self._words
         block, self._asked = self._asked, None
-        start = self._answers.end + block * self._layout.size
-        lease = self._blocks[start : start + self._layout.size]
+        lease = self._blocks[self._layout.span(block)]
         if self._free:
-            free, lent = self._free, self._lent
-
-            def give_back(_: Any) -> None:
-                lent.pop(block)
-                free.append(block)
-
-            self._lent[block] = weakref.ref(lease, give_back)
+            lent = Lent(lease, self._give_back)
+            lent.block = block
+            self._lent[block] = lent
         else:
             lease = lease.copy()
             self._free.append(block)
-        self.outstanding = self._layout.read(lease, self._ticket)
-        if not self._stream.specs[self.outstanding.source].action:
-            self.ask(None)
-        return self.outstanding
+        place = words[SOURCE]
+        source = self._layout.sources[place]
+        timestep = self._layout.read(lease, place, self._ticket(source, words[STEP]))
+        self.outstanding = self._last[source] = timestep
+        self.budget.steps += 1
+        if not self._stream.specs[source].action:
+            self._ask()
+        return timestep
 
     def _ticket(self, source: str, step: int) -> Ticket:
         mailbox = self._mailboxes.get(source)
@@ -266,32 +195,53 @@ class RemoteSlot:
         mailbox.previous, mailbox.action, mailbox.step = mailbox.action, None, step
         return Ticket(source, self.number, step, mailbox)
 
+    def revive(self) -> None:
+        """Has a fresh stream go on where the lost one stood, and asks it again for what was asked.
+
+        What the lost one had finished, but not handed out, is lost with it.
+        """
+        asked = self._take_back()
+        self.worker.call_once(self._line, "revive", self.who, last=pack_last(self._last), restarts=self.budget.restarts)
+        if asked:
+            self._ask()
+
+    def _take_back(self) -> bool:
+        """Forgets what was asked of the worker; returns whether anything was."""
+        asked = self._asked is not None
+        if asked:
+            self._free.append(self._asked)
+            self._asked = None
+        self._words[DONE] = self._words[REQUEST]
+        self._words[ERROR] = 0
+        return asked
+
+    # Everything but steps.
+
     def state_dict(self) -> tuple[dict, bool]:
         """Returns the environment's state, and whether its outstanding timestep is still to be handed out."""
-        ahead = self._asked is not None
-        if ahead:
-            self.wait()
-            self._ready.set()  # what was waited for stays there
-        return self.worker.call(self._line, "state_dict"), ahead
+        if self._asked is not None:
+            self._wait()
+        return self.call("state_dict"), self._asked is not None
 
-    def call(self, method: str, **arguments: Any) -> None:
+    def call(self, method: str, **arguments: Any) -> Any:
+        """Has the worker do something that is no step, and returns the result."""
+        return self.worker.call(self._line, method, self.who, **arguments)
+
+    def renew(self, method: str, **arguments: Any) -> None:
         """Restarts or restores the stream."""
         if self._asked is not None:
-            self.wait()
-        self.worker.call(self._line, method, **arguments)
+            self.worker.settle(self._done, self.who)
         self.forget()
+        if self.worker.running or method != "restart":
+            self.call(method, **arguments)
 
     def forget(self) -> None:
         """Starts from nothing, here: the worker's stream was restarted, restored or ended. Later answers are refused."""
         for mailbox in self._mailboxes.values():
             mailbox.close()
-        self._mailboxes = {}
-        if self._asked is not None:
-            self._free.append(self._asked)
-        self._asked, self.outstanding = None, None
-        self._control[:4] = 0
-        while self._ready.wait(0):  # a timestep that nobody has taken
-            pass
+        self._mailboxes, self._last, self.outstanding = {}, {}, None
+        self._take_back()
+        self.budget.forget()
 
 
 class WorkerSlots(SlotTurns):
@@ -305,6 +255,7 @@ class WorkerSlots(SlotTurns):
       seed_prefix: put before source names in seeds.
       workers: the processes; slot s goes to worker `(s // world_size) % len(workers)`.
       world_size: number of ranks.
+      max_restarts: of a slot, within any 100 of its steps; None for no limit.
     """
 
     def __init__(
@@ -316,13 +267,21 @@ class WorkerSlots(SlotTurns):
         seed_prefix: str,
         workers: list[Worker],
         world_size: int,
+        max_restarts: int | None,
     ):
         super().__init__(env, seed, numbers, num_slots, seed_prefix)
         self.begin()
         stream = Stream(self.envs[0])
         self._workers = workers
         self._slots = [
-            RemoteSlot(workers[(number // world_size) % len(workers)], copy.copy(member), self._place, number, stream)
+            RemoteSlot(
+                workers[(number // world_size) % len(workers)],
+                copy.copy(member),
+                self._place,
+                number,
+                stream,
+                RestartBudget(max_restarts),
+            )
             for number, member in zip(numbers, self.envs, strict=True)
         ]
         self._show_again: set[int] = set()
@@ -331,8 +290,7 @@ class WorkerSlots(SlotTurns):
         """Makes every slot a recipe again: its stream starts over with the same seeds."""
         self.begin()
         for slot in self._slots:
-            if slot.worker.running:
-                slot.call("restart")
+            slot.renew("restart")
 
     def next(self, place: int) -> TimeStep:
         """Returns the next timestep of the slot at `place`; a finite stream that is over starts over."""
@@ -364,4 +322,12 @@ class WorkerSlots(SlotTurns):
     def load_states(self, states: list[tuple[dict, bool]]) -> None:
         """Restores every slot."""
         for slot, (state, ahead) in zip(self._slots, states, strict=True):
-            slot.call("load_state_dict", state=state, ahead=ahead)
+            slot.renew("load_state_dict", state=state, ahead=ahead)
+
+
+def _giver_back(free: deque[int], lent: dict[int, Lent]):
+    def give_back(reference: Lent) -> None:
+        del lent[reference.block]
+        free.append(reference.block)
+
+    return give_back

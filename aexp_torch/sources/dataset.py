@@ -162,6 +162,7 @@ class DatasetEnv(Env):
         self._keys = list(reader.peek())
         self._asked: Minibatch | None = None  # its x was shown, its y is still owed
         self._pass_over = True  # the next x opens an episode
+        self._shown_before = 0  # timesteps that a process showed which was lost
         self._specs = self.make_specs()  # what does not fit together is refused before the first timestep
 
     def on_close(self) -> None:
@@ -188,6 +189,8 @@ class DatasetEnv(Env):
         """Starts over with a new pass."""
         self._passes.begin()
         self._asked, self._pass_over = None, True
+        self._skip(self._shown_before)
+        self._shown_before = 0
         return self._show(self._passes.next())
 
     def step(self, action: dict, lanes: Tensor | None = None) -> TimeStep:
@@ -246,6 +249,22 @@ class DatasetEnv(Env):
         reward = torch.zeros(num_envs) if reward is None or step_type == StepType.FIRST else reward
         return TimeStep(torch.full((num_envs,), step_type, dtype=torch.int8), reward, torch.ones(num_envs), observation)
 
+    def go_on_after(self, steps: dict[str, int]) -> None:
+        """Goes on at the next unread minibatch; a y that was still owed is not told."""
+        self.open()
+        length = self.stream_length
+        shown = steps.get(self.name, -1) + 1
+        self._shown_before = shown % length if length else shown
+
+    def _skip(self, timesteps: int) -> None:
+        """Passes over the minibatches that were shown in so many timesteps."""
+        two_each = self.mode == "split" or self.episode == "batch"
+        told_alone = self.mode == "delayed" and self.episode == "pass"
+        while timesteps > 0:
+            minibatch = self._passes.next()
+            self._pass_over = self.episode == "batch" or (self.episode == "pass" and minibatch.closes)
+            timesteps -= 2 if two_each or (told_alone and minibatch.closes) else 1
+
     def state_dict(self) -> dict:
         """Adds the place in the data and the minibatch whose y is owed."""
         self.open()
@@ -254,6 +273,7 @@ class DatasetEnv(Env):
             "passes": self._passes.state_dict(),
             "asked": asked,
             "pass_over": self._pass_over,
+            "shown_before": self._shown_before,
         }
 
     def load_state_dict(self, state: dict) -> None:
@@ -261,7 +281,7 @@ class DatasetEnv(Env):
         super().load_state_dict(state)
         self._passes.load_state_dict(state["passes"])
         self._asked = None if state["asked"] is None else Minibatch(**state["asked"])
-        self._pass_over = state["pass_over"]
+        self._pass_over, self._shown_before = state["pass_over"], state["shown_before"]
 
 
 def _check_options(mode: str, loss: Any, episode: str | None, epochs: int | None) -> None:

@@ -121,9 +121,16 @@ def open_lanes(source: "GymnasiumEnv") -> OwnVector | SingleLanes:
     """Makes the environments of a source, in the form that its `vectorization` names or its factory returns."""
     if source.vectorization == "vector_entry_point":
         options: dict[str, Any] = {"num_envs": source.num_envs, "vectorization_mode": "vector_entry_point"}
-        return OwnVector(source, gymnasium.make_vec(str(source.id_or_factory), **options, **source.kwargs))
+        vector = gymnasium.make_vec(str(source.id_or_factory), **options, **source.kwargs)
+        # Answers were checked where they were given; to do it again would be a seventh of CartPole's step.
+        vector.unwrapped.action_space.contains = _was_checked  # type: ignore[method-assign, assignment]
+        return OwnVector(source, vector)
     first = _make(source)
     return OwnVector(source, first) if isinstance(first, VectorEnv) else SingleLanes(source, first)
+
+
+def _was_checked(action: Any) -> bool:
+    return True
 
 
 def _make(source: "GymnasiumEnv") -> Any:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import aexp_torch as ae
-from aexp_torch.errors import AexpError, FeedbackError, SpecError
+from aexp_torch.errors import FeedbackError, SpecError
 from aexp_torch.specs import flatten
 from aexp_torch.testing import CountingEnv
 
@@ -185,24 +185,6 @@ def test_answers_are_checked_where_they_are_given():
         timestep.reply(torch.tensor([1, 2]))
 
 
-class Broken(CountingEnv):
-    """Raises at its third step."""
-
-    def step(self, action, lanes=None):
-        if self._shown == 3:
-            raise ValueError("the gears are stuck")
-        return super().step(action, lanes)
-
-
-def test_an_error_in_a_worker_comes_with_its_traceback():
-    loader = ae.Loader(Broken(), num_workers=1, in_flight=1, steps_per_epoch=9)
-    with pytest.raises(AexpError, match="ValueError: the gears are stuck") as caught:
-        for timestep in loader:
-            timestep.reply(torch.tensor([1, 2]))
-    assert "self._shown == 3" in caught.value.__notes__[0] or "in step" in caught.value.__notes__[0]
-    loader.close()
-
-
 def test_errors_of_this_library_keep_their_type():
     loader = ae.Loader(
         ae.GymnasiumEnv("CartPole-v1", num_envs=2).pipe(ae.Lambda, reward=lambda reward: reward[:1]),
@@ -211,50 +193,6 @@ def test_errors_of_this_library_keep_their_type():
     )
     with pytest.raises(SpecError, match="expected reward= to return"):
         list(loader)
-    loader.close()
-
-
-def test_a_killed_worker_is_an_error_not_a_wait():
-    loader = ae.Loader(CountingEnv(), num_workers=1, in_flight=1, steps_per_epoch=100)
-    with pytest.raises(AexpError, match="ended with exit code -9"):
-        for timestep in loader:
-            (worker,) = multiprocessing.active_children()
-            os.kill(worker.pid, signal.SIGKILL)
-            worker.join()
-            timestep.reply(torch.tensor([1, 2]))
-    loader.close()
-
-
-class Slow(CountingEnv):
-    """Never comes back from its third step."""
-
-    def step(self, action, lanes=None):
-        if self._shown == 3:
-            time.sleep(60)
-        return super().step(action, lanes)
-
-
-def test_a_worker_that_hangs_is_an_error_after_step_timeout():
-    loader = ae.Loader(Slow(), num_workers=1, in_flight=1, steps_per_epoch=9, step_timeout=1.0)
-    with pytest.raises(AexpError, match=r"expected worker 0 to take a step within 1 s"):
-        for timestep in loader:
-            timestep.reply(torch.tensor([1, 2]))
-    loader.close()
-    assert not multiprocessing.active_children()
-
-
-class Verbose(CountingEnv):
-    """Fails at length, in letters that take several bytes."""
-
-    def step(self, action, lanes=None):
-        raise ValueError("\N{SNOWMAN}" * 20000)
-
-
-def test_a_long_error_stays_within_its_place():
-    loader = ae.Loader(Verbose(), num_workers=1, in_flight=1, steps_per_epoch=9)
-    with pytest.raises(AexpError, match="ValueError: \N{SNOWMAN}{100}"):
-        for timestep in loader:
-            timestep.reply(torch.tensor([1, 2]))
     loader.close()
 
 
