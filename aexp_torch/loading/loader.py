@@ -1,7 +1,6 @@
 """Loader: mixes streams, runs their slots, and counts epochs of an exact length."""
 
 import copy
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
@@ -40,6 +39,8 @@ class Loader:
       step_timeout: seconds that a step in a worker may take; a worker that takes longer is replaced.
       max_restarts: how often a slot is started again within any 100 of its steps when its worker is killed or hangs, or
         when it raises; None for no limit, 0 for an error at once. Its lanes show LAST, as at a time limit, then FIRST.
+      ordered: False takes whichever slot of the source is ready first (with workers): quicker where steps take unequal
+        times, but another order in every run.
       in_flight: number of slots per source on all ranks; by default one per rank, or two per worker.
       steps_per_epoch: timesteps an epoch. None: the exact length where all sources are finite.
       episodes: for evaluation: an epoch is the first N episodes of every source, in the order (round, slot, lane) over
@@ -73,6 +74,7 @@ class Loader:
         context: Literal["fork", "spawn", "forkserver"] = "fork",
         step_timeout: float = 300.0,
         max_restarts: int | None = 3,
+        ordered: bool = True,
         in_flight: int | None = None,
         steps_per_epoch: int | None = None,
         episodes: int | None = None,
@@ -98,7 +100,12 @@ class Loader:
         self._mixture = Mixture(list(envs), weights, seed)
         bell = Bell() if num_workers else None
         self._workers = [Worker(number, context, step_timeout, bell) for number in range(_processes(num_workers))]
-        elsewhere: dict[str, Any] = {"workers": self._workers, "world_size": world_size, "max_restarts": max_restarts}
+        elsewhere: dict[str, Any] = {
+            "workers": self._workers,
+            "world_size": world_size,
+            "max_restarts": max_restarts,
+            "ordered": ordered,
+        }
         make = WorkerSlots if self._workers else Slots
         self._slots: dict[str, SlotTurns] = {
             name: make(member, seed, numbers, self._num_slots, seed_prefix, **(elsewhere if self._workers else {}))
@@ -303,7 +310,11 @@ def _wants_more(place: int, length: int | None, quotas: dict[str, EpisodeQuota])
 
 def _processes(num_workers: int) -> int:
     """Returns how many worker processes are of use: one per core that this process may run on."""
-    cores = len(os.sched_getaffinity(0))
+    if num_workers < 2:
+        return num_workers
+    import joblib  # knows of affinity and of the limits of containers (cgroups)
+
+    cores = joblib.cpu_count()
     if num_workers > cores:
         warnings.warn(
             f"Loader: num_workers={num_workers} is more than the {cores} cores that this process may use; {cores} worker"

@@ -44,17 +44,22 @@ class SlotTurns(ABC):
         """
         if self._lengths is None:
             self._lengths = [env.stream_length for env in self.envs]
-        place = self._turn
-        if None not in self._lengths:
-            places = [(place + ahead) % len(self.envs) for ahead in range(len(self.envs))]
+        places = [(self._turn + ahead) % len(self.envs) for ahead in range(len(self.envs))]
+        if None in self._lengths:
+            place = self.choose(places)
+        else:
             unfinished = [place for place in places if self._turns_had[place] < (self._lengths[place] or 0)]
             if not unfinished:
                 self._turns_had = [0] * len(self.envs)
                 unfinished = [place for place, length in enumerate(self._lengths) if length] or [0]
-            place = unfinished[0]
+            place = self.choose(unfinished)
             self._turns_had[place] += 1
         self._turn = (place + 1) % len(self.envs)
         return place
+
+    def choose(self, places: list[int]) -> int:
+        """Returns the one of these places that is next: the first, unless another order is asked for."""
+        return places[0]
 
     def state_dict(self) -> dict:
         """Returns whose turn it is and the state of every slot, timesteps and answers in flight included."""

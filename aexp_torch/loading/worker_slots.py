@@ -11,6 +11,7 @@ A worker that is lost (killed, hanging) or a slot that raises is replaced; see `
 import copy
 import weakref
 from collections import deque
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -40,6 +41,7 @@ from aexp_torch.timestep import Ticket, TimeStep
 
 __all__ = ["WorkerSlots"]
 
+PATIENCE = 1000  # steps without order, until a slot has its turn whether it is ready or not
 SPARE_BLOCKS = 5  # besides one for each source, whose last timestep is kept
 
 
@@ -130,6 +132,23 @@ class RemoteSlot:
     def _done(self) -> bool:
         words = self._words
         return words[DONE] == words[REQUEST]
+
+    def ready(self) -> bool:
+        """Whether a timestep that was asked for is there."""
+        return self._asked is not None and self._done()
+
+    def under_way(self) -> bool:
+        """Whether the worker makes, or has made, a timestep; the first is asked for here."""
+        if self._asked is None and self.outstanding is None:
+            self._ask()
+        return self._asked is not None
+
+    def wait_until(self, ready: Callable[[], bool]) -> None:
+        """Waits until `ready()`, as long as this slot's own step is within its time."""
+        try:
+            self.worker.wait_for(ready, self.who)
+        except Failure as failure:
+            self.worker.replace(failure)
 
     def next(self, again: bool) -> TimeStep:
         """Returns the next timestep, or the outstanding one once more where it is unanswered."""
@@ -256,6 +275,7 @@ class WorkerSlots(SlotTurns):
       workers: the processes; slot s goes to worker `(s // world_size) % len(workers)`.
       world_size: number of ranks.
       max_restarts: of a slot, within any 100 of its steps; None for no limit.
+      ordered: whether slots have their turns one after the other; else whichever is ready first.
     """
 
     def __init__(
@@ -268,11 +288,13 @@ class WorkerSlots(SlotTurns):
         workers: list[Worker],
         world_size: int,
         max_restarts: int | None,
+        ordered: bool,
     ):
         super().__init__(env, seed, numbers, num_slots, seed_prefix)
         self.begin()
         stream = Stream(self.envs[0])
-        self._workers = workers
+        self._workers, self._ordered = workers, ordered
+        self._passed_over = 0
         self._slots = [
             RemoteSlot(
                 workers[(number // world_size) % len(workers)],
@@ -291,6 +313,25 @@ class WorkerSlots(SlotTurns):
         self.begin()
         for slot in self._slots:
             slot.renew("restart")
+
+    def choose(self, places: list[int]) -> int:
+        """Returns the first of these places, or where no order is asked for, the first that is ready.
+
+        Every so often it is the first in any case, so that one that is slow, or lost, is not passed over for ever.
+        """
+        if self._ordered:
+            return places[0]
+        under_way = [place for place in places if self._slots[place].under_way()]
+        if not under_way:
+            return places[0]
+        first, self._passed_over = self._slots[under_way[0]], self._passed_over + 1
+        while self._passed_over < PATIENCE:
+            for place in under_way:
+                if self._slots[place].ready():
+                    return place
+            first.wait_until(lambda: any(self._slots[place].ready() for place in under_way))
+        self._passed_over = 0
+        return under_way[0]
 
     def next(self, place: int) -> TimeStep:
         """Returns the next timestep of the slot at `place`; a finite stream that is over starts over."""

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 
+import joblib
 import pytest
 import torch
 
@@ -70,10 +71,65 @@ def test_the_same_timesteps_for_every_number_of_workers(alone, num_workers):
 
 
 def test_more_workers_than_cores_are_capped_with_a_warning(alone):
-    many = len(os.sched_getaffinity(0)) + 1
+    many = joblib.cpu_count() + 1
     with pytest.warns(UserWarning, match=rf"num_workers={many} is more than the {many - 1} cores"):
         loader = make_loader(many, in_flight=4)
     assert run(loader) == alone
+    loader.close()
+
+
+CAPPED = """
+    import warnings, multiprocessing, torch, aexp_torch as ae
+    from aexp_torch.testing import CountingEnv
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        loader = ae.Loader(CountingEnv(), num_workers=2, steps_per_epoch=8)
+    for timestep in loader:
+        timestep.reply(torch.tensor([1, 2]))
+    print(len(caught), len(multiprocessing.active_children()), timestep.ticket.slot)
+    loader.close()
+"""
+
+
+def test_the_cap_knows_of_limits_besides_the_number_of_processors():
+    environment = {**os.environ, "LOKY_MAX_CPU_COUNT": "1"}
+    command = [sys.executable, "-c", textwrap.dedent(CAPPED)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["1", "1", "3"]  # one warning, one worker, and the four slots that two would have
+
+
+class Uneven(CountingEnv):
+    """Takes its time in slot 0."""
+
+    def step(self, action, lanes=None):
+        if self.slot == 0:
+            time.sleep(0.05)
+        return super().step(action, lanes)
+
+
+def test_without_order_whoever_is_ready_is_first():
+    def run_slots(ordered: bool) -> list[int]:
+        loader = ae.Loader(Uneven(), num_workers=2, in_flight=2, steps_per_epoch=60, ordered=ordered)
+        seen = []
+        for timestep in loader:
+            seen.append((timestep.ticket.slot, timestep.ticket.step))
+            timestep.reply(torch.tensor([1, 2]))
+        loader.close()
+        for slot in (0, 1):  # each stream is what it always is
+            steps = [step for number, step in seen if number == slot]
+            assert steps == list(range(len(steps)))
+        return [slot for slot, _ in seen]
+
+    assert run_slots(ordered=True) == [0, 1] * 30
+    assert run_slots(ordered=False).count(1) > 40
+
+
+def test_without_order_a_pass_over_data_still_has_each_sample_once():
+    env = ae.DatasetEnv({"x": torch.arange(24.0)[:, None]}, batch_size=2, epochs=1, shuffle=True)
+    loader = ae.Loader(env, num_workers=2, in_flight=4, ordered=False)
+    for _ in range(2):
+        seen = [x for timestep in loader for x in timestep.observation["x"][:, 0].tolist()]
+        assert sorted(seen) == [float(number) for number in range(24)]
     loader.close()
 
 
