@@ -176,13 +176,13 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
         for child in self.children:
             child.place(seed=seed, slot=slot, num_slots=num_slots, seed_prefix=seed_prefix, restarts=restarts)
 
-    def seeds(self, *key: int) -> np.random.SeedSequence:
-        """Returns the seeds of this source in this slot; `key` is the lane, or names a use of its own.
+    def seeds(self, *key: int, source: str | None = None) -> np.random.SeedSequence:
+        """Returns the seeds of this (or another) source in this slot; `key` is the lane, or names a use of its own.
 
         A slot that was lost with its process starts again from others: the number of its restarts joins the key.
         """
         restarts = (self.restarts,) if self.restarts else ()
-        return seed_sequence(self.seed, self.seed_prefix + self.name, self.slot, *key, *restarts)
+        return seed_sequence(self.seed, self.seed_prefix + (source or self.name), self.slot, *key, *restarts)
 
     # Specs.
 

@@ -5,6 +5,8 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
+import torch
+
 from aexp_torch.composition.composition import unique_names
 from aexp_torch.env import Env
 from aexp_torch.errors import SpecError
@@ -39,6 +41,8 @@ class Loader:
       step_timeout: seconds that a step in a worker may take; a worker that takes longer is replaced.
       max_restarts: how often a slot is started again within any 100 of its steps when its worker is killed or hangs, or
         when it raises; None for no limit, 0 for an error at once. Its lanes show LAST, as at a time limit, then FIRST.
+      pin_memory: copies timesteps into page-locked memory where there is a GPU, from which `to(device,
+        non_blocking=True)`, and so Lightning, copies asynchronously.
       ordered: False takes whichever slot of the source is ready first (with workers): quicker where steps take unequal
         times, but another order in every run.
       in_flight: number of slots per source on all ranks; by default one per rank, or two per worker.
@@ -74,6 +78,7 @@ class Loader:
         context: Literal["fork", "spawn", "forkserver"] = "fork",
         step_timeout: float = 300.0,
         max_restarts: int | None = 3,
+        pin_memory: bool = False,
         ordered: bool = True,
         in_flight: int | None = None,
         steps_per_epoch: int | None = None,
@@ -96,6 +101,7 @@ class Loader:
         self.resume_epochs = resume_epochs and episodes is None
         envs = _named(env, {"on_missing": on_missing, "feedback_timeout": feedback_timeout})
         self._envs = envs
+        self._pin_memory = pin_memory and torch.cuda.is_available()
         self._num_slots = len(numbers) * world_size
         self._mixture = Mixture(list(envs), weights, seed)
         bell = Bell() if num_workers else None
@@ -136,6 +142,8 @@ class Loader:
         return self.steps_per_epoch
 
     def __iter__(self) -> Iterator[TimeStep]:
+        if self._pin_memory:
+            return self.epoch(lambda slots, place: slots.next(place).pin_memory())
         return self.epoch(lambda slots, place: slots.next(place))
 
     def drive(self, actor: Actor, num_steps: int) -> Drive:

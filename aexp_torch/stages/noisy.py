@@ -9,7 +9,7 @@ import torch
 from dm_env import specs
 from torch import Tensor
 
-from aexp_torch.env import Env, Stage, seed_sequence
+from aexp_torch.env import Env, Stage
 from aexp_torch.errors import SpecError
 from aexp_torch.specs import EnvSpec, Modality, describe, flatten, path_name, unflatten
 from aexp_torch.specs.infer import with_sides
@@ -122,8 +122,7 @@ class Noisy(Stage):
         name = f"{source}:{key}"
         if name not in self._generators:
             use = (zlib.crc32(b"Noisy"), self._depth(), zlib.crc32(key.encode()))
-            seeds = seed_sequence(self.seed, self.seed_prefix + source, self.slot, *use)
-            self._generators[name] = np.random.default_rng(seeds)
+            self._generators[name] = np.random.default_rng(self.seeds(*use, source=source))
         return self._generators[name]
 
     def _depth(self) -> int:
