@@ -122,8 +122,8 @@ class Loader:
         self._position = 0
         self._resumed = False
         self._turn: tuple[str, int] | None = None  # drawn, not handed out yet
-        self._current: tuple[str, int] | None = None  # handed out last
-        self._replay: tuple[str, int] | None = None  # to be handed out once more
+        self._current: tuple[str, int, dict | None] | None = None  # handed out last
+        self._replay: tuple[str, int, dict | None] | None = None  # to be handed out once more
 
     @property
     def specs(self) -> dict[str, EnvSpec]:
@@ -164,12 +164,14 @@ class Loader:
             slots.again()  # the loop before may have been left without an answer
         while self._position < self.steps_per_epoch:
             if self._replay is not None:
-                (name, place), self._replay = self._replay, None
-                item = self._slots[name].show_again(place)
+                (name, place, packed), self._replay = self._replay, None
+                self._current = (name, place, packed)
+                slots = self._slots[name]
+                item = slots.show_again(place) if packed is None else slots.hand_out_again(place, packed)
             else:
                 name, place = self._turn = self._turn or self._next_turn()
                 item = take(self._slots[name], place)
-            self._turn, self._current = None, (name, place)
+                self._turn, self._current = None, (name, place, None)
             self._position += 1
             yield item
 
@@ -289,11 +291,14 @@ class Loader:
           replay: the timestep that was handed out last is to be handed out once more, its training step was not
             completed.
         """
-        replay = replay and self._current is not None
+        repeat = self._replay
+        if replay and self._current is not None:
+            name, place, packed = self._current
+            repeat = (name, place, packed or self._slots[name].left_behind(place))
         return {
-            "position": self._position - int(replay),
+            "position": self._position - int(replay and self._current is not None),
             "turn": self._turn,
-            "replay": self._current if replay else self._replay,
+            "replay": repeat,
             "mixture": self._mixture.state_dict(),
             "sources": {name: slots.state_dict() for name, slots in self._slots.items()},
         }

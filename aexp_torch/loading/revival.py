@@ -7,7 +7,7 @@ from aexp_torch.env import Env
 from aexp_torch.feedback import Mailbox
 from aexp_torch.timestep import StepType, Ticket, TimeStep, pack_timestep, select_lanes, unpack_timestep
 
-__all__ = ["Revival", "pack_last", "unpack_last"]
+__all__ = ["Revival", "pack_last", "unpack_last", "unpack_lost"]
 
 
 class Revival:
@@ -53,7 +53,7 @@ class Revival:
             step_type=torch.full_like(before.step_type, StepType.LAST),
             reward=torch.zeros_like(before.reward),
             discount=torch.ones_like(before.discount),
-            ticket=_ticket(timestep.source, before.ticket.step + 1, env),
+            ticket=_ticket(timestep.source, before.ticket.step + 1, env, env.slot),
         )
         if cut.all():
             self._hand_out(env, timestep, last.ticket.step + 1)
@@ -87,7 +87,7 @@ class Revival:
     def from_state(cls, state: dict, env: Env) -> "Revival":
         """Builds it from `state_dict`, to join the stream `env`."""
         revival = cls(unpack_last(state["last"], env))
-        revival.ending = state["ending"] and _unpack(state["ending"], env)
+        revival.ending = state["ending"] and unpack_lost(state["ending"], env, env.slot)
         revival._starting = dict(state["starting"])
         return revival
 
@@ -98,16 +98,17 @@ def pack_last(last: dict[str, TimeStep]) -> dict[str, dict]:
 
 
 def unpack_last(packed: dict[str, dict], env: Env) -> dict[str, TimeStep]:
-    """Rebuilds what `pack_last` took apart; answers to these timesteps are checked and dropped."""
-    return {source: _unpack(state, env) for source, state in packed.items()}
+    """Rebuilds what `pack_last` took apart."""
+    return {source: unpack_lost(state, env, env.slot) for source, state in packed.items()}
 
 
-def _unpack(state: dict, env: Env) -> TimeStep:
-    ticket = _ticket(state["source"], state["step"], env)
-    return unpack_timestep(state, {ticket.source: ticket._address})
+def unpack_lost(packed: dict, env: Env, slot: int) -> TimeStep:
+    """Rebuilds a timestep whose stream has gone on: an answer to it is checked by the specs of `env`, and dropped."""
+    ticket = _ticket(packed["source"], packed["step"], env, slot)
+    return unpack_timestep(packed, {ticket.source: ticket._address})
 
 
-def _ticket(source: str, step: int, env: Env) -> Ticket:
-    mailbox = Mailbox(source, env.slot)
+def _ticket(source: str, step: int, env: Env, slot: int) -> Ticket:
+    mailbox = Mailbox(source, slot)
     mailbox.step, mailbox.owner = step, env
-    return Ticket(source, env.slot, step, mailbox)
+    return Ticket(source, slot, step, mailbox)

@@ -7,7 +7,7 @@ from typing import Any
 
 from aexp_torch.env import Env
 from aexp_torch.errors import EndOfStream, SpecError
-from aexp_torch.loading.revival import Revival
+from aexp_torch.loading.revival import Revival, unpack_lost
 from aexp_torch.timestep import TimeStep
 
 __all__ = ["SlotTurns", "Slots"]
@@ -60,6 +60,14 @@ class SlotTurns(ABC):
     def choose(self, places: list[int]) -> int:
         """Returns the one of these places that is next: the first, unless another order is asked for."""
         return places[0]
+
+    def left_behind(self, place: int) -> dict | None:
+        """Returns, for a state, the timestep that the slot at `place` handed out last, where its stream has gone on."""
+        return None
+
+    def hand_out_again(self, place: int, packed: dict) -> TimeStep:
+        """Returns a timestep that `left_behind` gave; an answer to it is checked and dropped."""
+        return unpack_lost(packed, self.envs[0], self.numbers[place])
 
     def state_dict(self) -> dict:
         """Returns whose turn it is and the state of every slot, timesteps and answers in flight included."""

@@ -112,7 +112,7 @@ class Runner:
     def call(self, method: str, arguments: dict) -> Any:
         """Does what is not a step: states, restarts and revivals."""
         if method == "state_dict":
-            return self.slots.states()[0][0]
+            return self.slots.states()[0]
         if method == "load_state_dict":
             self.slots.restart()
             self.slots.load_states([(arguments["state"], arguments["ahead"])])

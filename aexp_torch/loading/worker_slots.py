@@ -37,7 +37,7 @@ from aexp_torch.loading.worker import (
 )
 from aexp_torch.loading.worker_process import Failure, RestartBudget, Worker
 from aexp_torch.specs import EnvSpec
-from aexp_torch.timestep import Ticket, TimeStep
+from aexp_torch.timestep import Ticket, TimeStep, pack_timestep
 
 __all__ = ["WorkerSlots"]
 
@@ -112,7 +112,6 @@ class RemoteSlot:
         self._give_back = _giver_back(self._free, self._lent)
         self._last: dict[str, TimeStep] = {}
         self._asked: int | None = None  # the block that the worker is writing
-        self._received: TimeStep | None = None  # taken from the worker, still to be handed out
         self.outstanding: TimeStep | None = None
 
     # Asking the worker.
@@ -240,7 +239,8 @@ class RemoteSlot:
         """Returns the environment's state, and whether its outstanding timestep is still to be handed out."""
         if self._asked is not None:
             self._wait()
-        return self.call("state_dict"), self._asked is not None
+        state, ahead = self.call("state_dict")
+        return state, ahead or self._asked is not None
 
     def call(self, method: str, **arguments: Any) -> Any:
         """Has the worker do something that is no step, and returns the result."""
@@ -346,6 +346,11 @@ class WorkerSlots(SlotTurns):
     def show_again(self, place: int) -> TimeStep:
         """Returns the outstanding timestep of the slot at `place`; an answer that it was given is dropped."""
         return self._slots[place].show_again()
+
+    def left_behind(self, place: int) -> dict | None:
+        """Returns the timestep that was handed out last, where the worker was asked for the next."""
+        slot = self._slots[place]
+        return pack_timestep(slot.outstanding) if slot.under_way() else None
 
     def close(self) -> None:
         """Ends the processes."""

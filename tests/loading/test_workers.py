@@ -156,6 +156,35 @@ def test_a_state_goes_on_exactly_under_any_number_of_workers(alone, before, afte
     resumed.close()
 
 
+@pytest.mark.parametrize("num_workers", [0, 1, 2])
+@pytest.mark.parametrize("answered", [False, True])
+@pytest.mark.parametrize("stop", [1, 2, 9, 28, 53])
+def test_a_step_that_was_not_completed_is_handed_out_once_more(alone, num_workers, answered, stop):
+    loader = make_loader(num_workers)
+    for number, timestep in enumerate(loader, start=1):
+        if answered or number < stop:
+            answer(loader, timestep)
+        if number == stop:
+            break
+    for _ in range(2):  # the second time at the very step that is handed out once more
+        buffer = io.BytesIO()
+        torch.save(loader.state_dict(replay=True), buffer)
+        loader.close()
+        loader = make_loader(num_workers)
+        buffer.seek(0)
+        loader.load_state_dict(torch.load(buffer, weights_only=True))
+        timestep = next(iter(loader))
+        assert describe(timestep) == alone[stop - 1]
+        if answered:
+            answer(loader, timestep)
+    state = loader.state_dict(replay=True)
+    loader.close()
+    loader = make_loader(num_workers)
+    loader.load_state_dict(state)
+    assert run(loader) == alone[stop - 1 :]
+    loader.close()
+
+
 def test_taking_a_state_disturbs_nothing(alone):
     loader = make_loader(2)
     seen = []
