@@ -8,7 +8,7 @@ from aexp_torch.errors import ActionError, AexpError, EndOfStream, FeedbackError
 from aexp_torch.loading import Loader, Trajectory, evaluate
 from aexp_torch.sources import DatasetEnv, GymnasiumEnv
 from aexp_torch.specs import EnvSpec, Modality
-from aexp_torch.stages import Lambda, Noisy, ObserveReward
+from aexp_torch.stages import Lambda, Noisy, ObserveReward, TrainerSide
 from aexp_torch.timestep import StepType, Ticket, TimeStep, restart, termination, transition, truncation
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "StepType",
     "Ticket",
     "TimeStep",
+    "TrainerSide",
     "Trajectory",
     "digits",
     "evaluate",

@@ -79,6 +79,7 @@ ROWS = {
     "Lambda-dataset": (lambda: dataset(epochs=1).pipe(ae.Lambda, reward=torch.neg), ""),
     "Noisy-both": (lambda: CountingEnv(3, random=True).pipe(ae.Noisy, side="both", p=0.5), "random partial shared"),
     "Noisy-gymnasium": (lambda: ae.GymnasiumEnv("CartPole-v1", 3).pipe(ae.Noisy, dist="uniform"), "random shared"),
+    "TrainerSide": (lambda: CountingEnv(3).pipe(ae.ObserveReward).pipe(ae.TrainerSide), "partial shared"),
     "Noisy-dataset": (lambda: dataset(mode="delayed", epochs=1).pipe(ae.Noisy), "random shared"),
     "ObserveReward": (lambda: ae.GymnasiumEnv("CartPole-v1", 3, "sync").pipe(ae.ObserveReward), "random partial"),
     "ObserveReward-history": (lambda: CountingEnv(3).pipe(ae.ObserveReward, history=3), "partial"),
@@ -126,7 +127,15 @@ def test_lane_control(row):
     check_lane_control(make, independent="shared" not in traits)
 
 
-SPAWNED = ["GymnasiumEnv-own-vector", "DatasetEnv-delayed-pass", "Lambda", "Noisy-both", "ObserveReward", "Interleave"]
+SPAWNED = [
+    "GymnasiumEnv-own-vector",
+    "DatasetEnv-delayed-pass",
+    "Lambda",
+    "Noisy-both",
+    "ObserveReward",
+    "TrainerSide",
+    "Interleave",
+]
 
 
 @pytest.mark.slow

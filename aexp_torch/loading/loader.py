@@ -14,6 +14,7 @@ from aexp_torch.loading.episodes import EpisodeQuota
 from aexp_torch.loading.mixture import Mixture, Weights
 from aexp_torch.loading.shared import Bell
 from aexp_torch.loading.slots import Slots, SlotTurns
+from aexp_torch.loading.trainer_side import TrainerSideSlots, border_of
 from aexp_torch.loading.trajectory import Actor, Drive
 from aexp_torch.loading.worker_process import Worker
 from aexp_torch.loading.worker_slots import WorkerSlots
@@ -106,17 +107,23 @@ class Loader:
         self._mixture = Mixture(list(envs), weights, seed)
         bell = Bell() if num_workers else None
         self._workers = [Worker(number, context, step_timeout, bell) for number in range(_processes(num_workers))]
-        elsewhere: dict[str, Any] = {
-            "workers": self._workers,
-            "world_size": world_size,
-            "max_restarts": max_restarts,
-            "ordered": ordered,
+        place: dict[str, Any] = {
+            "seed": seed,
+            "numbers": numbers,
+            "num_slots": self._num_slots,
+            "seed_prefix": seed_prefix,
         }
-        make = WorkerSlots if self._workers else Slots
-        self._slots: dict[str, SlotTurns] = {
-            name: make(member, seed, numbers, self._num_slots, seed_prefix, **(elsewhere if self._workers else {}))
-            for name, member in envs.items()
-        }
+
+        def in_workers(env: Env) -> SlotTurns:
+            options: dict[str, Any] = {"world_size": world_size, "max_restarts": max_restarts, "ordered": ordered}
+            return WorkerSlots(env, **place, workers=self._workers, **options)
+
+        def run(env: Env) -> SlotTurns:
+            if not self._workers:
+                return Slots(env, **place)
+            return in_workers(env) if border_of(env) is None else TrainerSideSlots(env, in_workers, **place)
+
+        self._slots = {name: run(member) for name, member in envs.items()}
         self._specs: dict[str, EnvSpec] | None = None
         self.steps_per_epoch = self._check_length(steps_per_epoch)
         self._position = 0

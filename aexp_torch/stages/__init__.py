@@ -8,5 +8,6 @@ What makes timesteps is a source; what joins several environments is a compositi
 from aexp_torch.stages.lambda_ import Lambda
 from aexp_torch.stages.noisy import Noisy
 from aexp_torch.stages.observe_reward import ObserveReward
+from aexp_torch.stages.trainer_side import TrainerSide
 
-__all__ = ["Lambda", "Noisy", "ObserveReward"]
+__all__ = ["Lambda", "Noisy", "ObserveReward", "TrainerSide"]
