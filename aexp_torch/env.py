@@ -86,10 +86,13 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
 
     lane_control: bool = False
     resumable: bool = True
+    divisible: bool = False  # what is left of it can be dealt out among other slots
     episodic: bool = True  # lanes reach LAST, sooner or later
     max_episode_steps: int | None = None
     slot: int = 0
     num_slots: int = 1
+    world_size: int = 1
+    uneven: Literal["cycle", "pad", "stop"] = "cycle"
     seed_prefix: str = ""
     restarts: int = 0
     seed: int = 0
@@ -168,13 +171,42 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
                 mailbox.close()
         super()._forget()
 
-    def place(self, *, seed: int, slot: int = 0, num_slots: int = 1, seed_prefix: str = "", restarts: int = 0) -> None:
-        """Says which running copy of the pipeline this is, before it is opened: seeds and data follow from it."""
+    def place(
+        self,
+        *,
+        seed: int,
+        slot: int = 0,
+        num_slots: int = 1,
+        seed_prefix: str = "",
+        world_size: int = 1,
+        uneven: Literal["cycle", "pad", "stop"] = "cycle",
+        restarts: int = 0,
+    ) -> None:
+        """Says which running copy of the pipeline this is, before it is opened: seeds and data follow from it.
+
+        Args:
+          seed: S of the seeds.
+          slot: number of this copy.
+          num_slots: number of copies on all ranks; they share a pass over a dataset.
+          seed_prefix: put before source names in seeds.
+          world_size: number of ranks; slot s is run by rank `s % world_size`.
+          uneven: what makes the minibatches of a pass a multiple of `world_size`, as for `Loader`.
+          restarts: how often the copy was lost with its process.
+        """
         self.close()
         self.seed, self.slot, self.num_slots = seed, slot, num_slots
         self.seed_prefix, self.restarts = seed_prefix, restarts
+        self.world_size, self.uneven = world_size, uneven
         for child in self.children:
-            child.place(seed=seed, slot=slot, num_slots=num_slots, seed_prefix=seed_prefix, restarts=restarts)
+            child.place(
+                seed=seed,
+                slot=slot,
+                num_slots=num_slots,
+                seed_prefix=seed_prefix,
+                world_size=world_size,
+                uneven=uneven,
+                restarts=restarts,
+            )
 
     def seeds(self, *key: int, source: str | None = None) -> np.random.SeedSequence:
         """Returns the seeds of this (or another) source in this slot; `key` is the lane, or names a use of its own.
@@ -214,6 +246,24 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
     def stream_length(self) -> int | None:
         """The number of timesteps of a finite stream in this slot; None where it never ends."""
         return None
+
+    @property
+    def pass_length(self) -> int | None:
+        """The number of timesteps of one pass over the data in this slot; None where there are no passes, or unequal."""
+        return self.stream_length
+
+    @property
+    def cut_passes(self) -> tuple[int, list[int]]:
+        """The pass of the stream in which it stands, and the timesteps of the passes of which only a rest is left.
+
+        The second is empty except after `divide_anew`.
+        """
+        return 0, []
+
+    @property
+    def bad_samples(self) -> dict[str, set[int]]:
+        """Samples of datasets that could not be read and were left out: their indices, by source."""
+        return {source: found for child in self.children for source, found in child.bad_samples.items()}
 
     # Stepping and iterating.
 
@@ -300,13 +350,7 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
 
     def load_state_dict(self, state: dict) -> None:
         """Goes on from `state_dict`, at exactly the same place."""
-        mine = (type(self).__name__, self.name, len(self.children))
-        theirs = (state["type"], state["name"], len(state["children"]))
-        if mine != theirs:
-            raise SpecError(
-                f"{type(self).__name__}.load_state_dict: expected the state of (type, name, children) {mine}, got"
-                f" {theirs}. Build the same pipeline as when the state was saved."
-            )
+        self.check_state(state)
         self.open()
         for child, child_state in zip(self.children, state["children"], strict=True):
             child.load_state_dict(child_state)
@@ -331,6 +375,49 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
         """
         for child in self.children:
             child.go_on_after(steps)
+    def check_state(self, state: dict) -> None:
+        """Raises a SpecError where a state was taken from another pipeline."""
+        mine = (type(self).__name__, self.name, len(self.children))
+        theirs = (state["type"], state["name"], len(state["children"]))
+        if mine != theirs:
+            raise SpecError(
+                f"{type(self).__name__}.load_state_dict: expected the state of (type, name, children) {mine}, got"
+                f" {theirs}. Build the same pipeline as when the state was saved."
+            )
+
+    def divide_anew(self, states: list[tuple[dict, int]]) -> dict:
+        """Returns the state of this slot, from those of all slots of another division (`num_slots`, `world_size`).
+
+        What no slot has shown of the data is dealt out among the slots of this division. Everything else begins as in
+        a fresh slot: stages, patterns and episodes.
+
+        Args:
+          states: of all slots, each with the number of timesteps (0, 1 or 2) that were made last but that nobody has
+            seen: they do not count as shown.
+
+        Raises:
+          SpecError: the state cannot be divided, since it is a simulator's; the text names it.
+        """
+        if not self.children:
+            raise SpecError(
+                f"{self.name}: expected as many slots and ranks as the state was taken with. The slots of"
+                f" {type(self).__name__} are independent, what goes on in one cannot be dealt out among others. Resume"
+                " with the same in_flight and world_size, or start this environment afresh."
+            )
+        for state, _ in states:
+            self.check_state(state)
+        unseen = [self.unseen_below(*item) for item in states]
+        children = [
+            child.divide_anew(
+                [(state["children"][place], counts[place]) for (state, _), counts in zip(states, unseen, strict=True)]
+            )
+            for place, child in enumerate(self.children)
+        ]
+        return self.state_dict() | {"children": children}
+
+    def unseen_below(self, state: dict, unseen: int) -> list[int]:
+        """Returns, for each child, how many of its timesteps nobody has seen, where that holds for `unseen` of this."""
+        return [unseen] * len(self.children)
 
     def _mailboxes(self) -> Iterator[Mailbox]:
         for child in self.children:
@@ -372,6 +459,7 @@ class Stage(Env):
             )
         self.env = env
         self.seed, self.slot, self.num_slots, self.seed_prefix = env.seed, env.slot, env.num_slots, env.seed_prefix
+        self.world_size, self.uneven = env.world_size, env.uneven
         self.on_missing, self.feedback_timeout = env.on_missing, env.feedback_timeout
 
     def on_timestep(self, timestep: TimeStep) -> TimeStep:
@@ -419,6 +507,16 @@ class Stage(Env):
     def stream_length(self) -> int | None:
         """The number of timesteps, as below; a stage that changes how many there are says so here."""
         return self.env.stream_length
+
+    @property
+    def pass_length(self) -> int | None:
+        """The number of timesteps of one pass over the data, as below."""
+        return self.env.pass_length
+
+    @property
+    def cut_passes(self) -> tuple[int, list[int]]:
+        """The pass of the stream, and the timesteps of passes of which only a rest is left, as below."""
+        return self.env.cut_passes
 
     @property
     def name(self) -> str:

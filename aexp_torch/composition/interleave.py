@@ -68,7 +68,7 @@ class Interleave(Composition):
 
     def step(self, action: dict, lanes: Tensor | None = None) -> TimeStep:
         """Answers the environment that had its turn and returns the timestep of the next one."""
-        place = self._place()
+        place = self._place(self._turn)
         try:
             self.environments[place].step(action)
         except EndOfStream:
@@ -76,18 +76,27 @@ class Interleave(Composition):
         self._turn += 1
         return self._emit()
 
-    def _place(self) -> int:
+    def _place(self, turn: int) -> int:
         if not callable(self.pattern):
-            return self.pattern[self._turn % len(self.pattern)]
-        return _place(self.pattern(self._turn), list(self.environments), [env.name for env in self.environments])
+            return self.pattern[turn % len(self.pattern)]
+        return _place(self.pattern(turn), list(self.environments), [env.name for env in self.environments])
 
     def _emit(self) -> TimeStep:
-        place = self._place()
+        place = self._place(self._turn)
         env = self.environments[place]
         if not self._waiting[place]:
             self._waiting[place] = True
             return env.reset()
         return env._outstanding
+
+    def unseen_below(self, state: dict, unseen: int) -> list[int]:
+        """Counts what waits for its turn, and the last `unseen` turns."""
+        turns = range(state["turn"], state["turn"] - min(unseen, state["turn"] + 1), -1)
+        counts = [int(waiting) for waiting in state["waiting"]]
+        counts[self._place(state["turn"])] = 0  # this one had its turn
+        for turn in turns:
+            counts[self._place(turn)] += 1
+        return counts
 
     def state_dict(self) -> dict:
         """Adds the place in the pattern."""

@@ -2,12 +2,12 @@
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 
-from aexp_torch.composition.composition import unique_names
+from aexp_torch.composition.composition import sources_of, unique_names
 from aexp_torch.env import Env
 from aexp_torch.errors import SpecError
 from aexp_torch.loading.episodes import EpisodeQuota
@@ -55,6 +55,13 @@ class Loader:
       resume_epochs: False starts every epoch afresh, with the same seeds.
       rank: which trainer process this is: slot s belongs to rank `s % world_size`.
       world_size: number of trainer processes.
+      uneven: what becomes of a pass over a dataset whose minibatches are no multiple of `world_size`: its first ones
+        come once more ("cycle"), minibatches come whose rows are all masked ("pad"), or the rest is dropped ("stop"). So
+        every rank has the same number of steps and all begin the next pass together. With `episodes=`, where no sample
+        may count twice, "cycle" is "pad".
+      on_bad_sample: what becomes of samples of datasets that cannot be read, as for `DatasetEnv`; by default each
+        dataset's own.
+      max_bad_samples: with `on_bad_sample`: how many may be left out, per source on this rank, whichever slot meets them.
       on_missing: for timesteps that are not answered, as for every Env; by default each Env's own.
       feedback_timeout: seconds to wait for an answer that another thread may still give; by default each Env's own.
       seed_prefix: put before source names in seeds (`"val/"`), so that evaluation runs other episodes.
@@ -89,6 +96,9 @@ class Loader:
         resume_epochs: bool = True,
         rank: int = 0,
         world_size: int = 1,
+        uneven: Literal["cycle", "pad", "stop"] = "cycle",
+        on_bad_sample: Literal["raise", "skip"] | None = None,
+        max_bad_samples: int | None = 100,
         on_missing: Literal["error", "repeat", "sample"] | None = None,
         feedback_timeout: float | None = None,
         seed_prefix: str = "",
@@ -98,10 +108,14 @@ class Loader:
         if in_flight is None:
             in_flight = world_size * max(1, 2 * num_workers)
         numbers = _slot_numbers(in_flight, rank, world_size)
+        if uneven not in ("cycle", "pad", "stop"):
+            raise SpecError(f"Loader: expected uneven='cycle', 'pad' or 'stop', got {uneven!r}.")
+        if episodes is not None and uneven == "cycle":
+            uneven = "pad"
+        self._rank, self._world_size = rank, world_size
         self.episodes, self.until = episodes, until
         self.resume_epochs = resume_epochs and episodes is None
         envs = _named(env, {"on_missing": on_missing, "feedback_timeout": feedback_timeout})
-        self._envs = envs
         self._pin_memory = pin_memory and torch.cuda.is_available()
         self._num_slots = len(numbers) * world_size
         self._mixture = Mixture(list(envs), weights, seed)
@@ -112,11 +126,12 @@ class Loader:
             "numbers": numbers,
             "num_slots": self._num_slots,
             "seed_prefix": seed_prefix,
+            "world_size": world_size,
+            "uneven": uneven,
         }
 
         def in_workers(env: Env) -> SlotTurns:
-            options: dict[str, Any] = {"world_size": world_size, "max_restarts": max_restarts, "ordered": ordered}
-            return WorkerSlots(env, **place, workers=self._workers, **options)
+            return WorkerSlots(env, **place, workers=self._workers, max_restarts=max_restarts, ordered=ordered)
 
         def run(env: Env) -> SlotTurns:
             if not self._workers:
@@ -227,9 +242,10 @@ class Loader:
                 raise SpecError(f"Loader: expected {name} of at least 1, got {given!r}.")
         if self.episodes is not None:
             return self._episodes_bound()
+        self._given_length = steps_per_epoch is not None
         if steps_per_epoch is not None:
             return steps_per_epoch
-        lengths = {name: self._longest(env) for name, env in self._envs.items()}
+        lengths = {name: slots.stream_length for name, slots in self._slots.items()}  # the same on every rank
         endless = [name for name, length in lengths.items() if length is None]
         if endless:
             raise SpecError(
@@ -237,20 +253,6 @@ class Loader:
                 " of streams that persist."
             )
         return self._steps_until(lengths)
-
-    def _longest(self, env: Env) -> int | None:
-        """Returns the timesteps of a finite stream on the rank that has most of them."""
-        lengths = []
-        for slot in range(self._num_slots):
-            member = copy.copy(env)
-            member.place(seed=0, slot=slot, num_slots=self._num_slots)
-            lengths.append(member.stream_length)
-            member.close()
-            if lengths[-1] is None:
-                return None
-        per_rank = len(next(iter(self._slots.values())).numbers)
-        ranks = self._num_slots // per_rank
-        return max(sum(lengths[rank::ranks]) for rank in range(ranks))
 
     def _steps_until(self, lengths: dict[str, int]) -> int:
         """Counts the draws until the first source, or the last of all, is over."""
@@ -303,6 +305,10 @@ class Loader:
             name, place, packed = self._current
             repeat = (name, place, packed or self._slots[name].left_behind(place))
         return {
+            "rank": self._rank,
+            "world_size": self._world_size,
+            "in_flight": self._num_slots,
+            "steps_per_epoch": self.steps_per_epoch,
             "position": self._position - int(replay and self._current is not None),
             "turn": self._turn,
             "replay": repeat,
@@ -310,18 +316,96 @@ class Loader:
             "sources": {name: slots.state_dict() for name, slots in self._slots.items()},
         }
 
-    def load_state_dict(self, state: dict) -> None:
-        """Goes on from `state_dict`: the next `iter` yields the rest of that epoch."""
-        if list(state["sources"]) != list(self._slots):
-            raise SpecError(
-                f"Loader.load_state_dict: expected the sources {list(self._slots)}, got {list(state['sources'])}."
-            )
+    def load_state_dict(self, state: dict | Sequence[dict]) -> None:
+        """Goes on from `state_dict`: the next `iter` yields the rest of that epoch.
+
+        With the same `world_size` and `in_flight` that is exact, for any number of workers. With others, datasets go on
+        with what is left of the passes under way: minibatches that were handed out (in modes delayed and split: whose y
+        was) do not come again, all others do, those that waited in a slot included; then passes are as always. Stages and
+        patterns begin afresh there. The draws of sources go on, counted in steps of a rank. The place in the epoch is the
+        same share of it, or where the epoch is all passes of one dataset, such that it ends with them.
+
+        Args:
+          state: one rank's, or those of all ranks, in any order.
+
+        Raises:
+          SpecError: other sources or other data; slots of environments, which cannot be divided anew; missing ranks.
+        """
+        states = [state] if isinstance(state, Mapping) else list(state)
+        for each in states:
+            if list(each["sources"]) != list(self._slots):
+                raise SpecError(
+                    f"Loader.load_state_dict: expected the sources {list(self._slots)}, got {list(each['sources'])}."
+                )
+        own = self.own_part(states)
+        if own is not None:
+            self._go_on(states[own])
+        else:
+            self._divide_anew(sorted(states, key=lambda each: each["rank"]))
+
+    def own_part(self, states: Sequence[dict]) -> int | None:
+        """Returns the place of the state that this loader goes on from exactly; None if it needs all of them."""
+        own = self._rank, self._world_size, self._num_slots
+        found = [(each["rank"], each["world_size"], each["in_flight"]) for each in states]
+        return found.index(own) if own in found else None
+
+    def _go_on(self, state: dict) -> None:
         self._mixture.load_state_dict(state["mixture"])
         for name, slots in self._slots.items():
             slots.load_state_dict(state["sources"][name])
         self._position = state["position"]
         self._resumed = 0 < self._position < self.steps_per_epoch
-        self._turn, self._replay = state["turn"], state["replay"]
+        self._turn, self._replay, self._current = state["turn"], state["replay"], None
+
+    def _divide_anew(self, states: list[dict]) -> None:
+        before = states[0]["world_size"], states[0]["in_flight"]
+        found = [each["rank"] for each in states]
+        if found != list(range(before[0])) or len({(each["world_size"], each["in_flight"]) for each in states}) > 1:
+            raise SpecError(
+                f"Loader.load_state_dict: expected the state of rank {self._rank} of {self._world_size} with"
+                f" in_flight={self._num_slots}, or the states of all ranks of another division, got those of ranks"
+                f" {found} of {before[0]} with in_flight={before[1]}. Give a list with the state of every rank."
+            )
+        self._check_divisible(before)
+        pending = [each["replay"] or each["turn"] for each in states if each["replay"] or each["turn"]]
+        for name, slots in self._slots.items():
+            again = {
+                each["rank"] + each["replay"][1] * each["world_size"]
+                for each in states
+                if each["replay"] is not None and each["replay"][0] == name
+            }
+            slots.divide_anew([each["sources"][name] for each in states], again)
+        self._mixture.load_state_dict(states[0]["mixture"])
+        self._position = self._same_place(states[0])
+        self._resumed = 0 < self._position < self.steps_per_epoch
+        self._turn = self._replay = self._current = None
+        if pending:  # its source has been drawn already
+            self._turn = pending[0][0], self._slots[pending[0][0]].turn()
+
+    def _check_divisible(self, before: tuple[int, int]) -> None:
+        fixed = [
+            source.name
+            for slots in self._slots.values()
+            for source in sources_of(slots.envs[0])
+            if not source.divisible
+        ]
+        if fixed:
+            numbers = next(iter(self._slots.values())).numbers
+            raise SpecError(
+                f"Loader.load_state_dict: expected the state of slots {numbers}, got {list(range(before[1]))}, taken with"
+                f" world_size={before[0]}, in_flight={before[1]}. Datasets are divided anew, but the slots of {fixed} are"
+                " copies of an environment, and what goes on in one cannot be divided. Resume with the same world_size"
+                " and in_flight, or without this state."
+            )
+
+    def _same_place(self, state: dict) -> int:
+        """Returns the place in an epoch of this loader that corresponds to one of another division."""
+        if len(self._slots) == 1 and not self._given_length:
+            (slots,) = self._slots.values()
+            left = slots.left_in_stream()
+            if left is not None:
+                return max(0, self.steps_per_epoch - left) % self.steps_per_epoch
+        return state["position"] * self.steps_per_epoch // state["steps_per_epoch"]
 
 
 def _wants_more(place: int, length: int | None, quotas: dict[str, EpisodeQuota]) -> bool:

@@ -22,40 +22,70 @@ class SlotTurns(ABC):
       numbers: the slots of this rank.
       num_slots: how many there are on all ranks.
       seed_prefix: put before source names in seeds.
+      world_size: number of ranks.
+      uneven: what makes the minibatches of a pass a multiple of it, as for `Loader`.
     """
 
-    def __init__(self, env: Env, seed: int, numbers: list[int], num_slots: int, seed_prefix: str):
+    def __init__(
+        self,
+        env: Env,
+        seed: int,
+        numbers: list[int],
+        num_slots: int,
+        seed_prefix: str,
+        world_size: int = 1,
+        uneven: str = "cycle",
+    ):
         self.numbers = numbers
-        self._place: dict[str, Any] = {"seed": seed, "num_slots": num_slots, "seed_prefix": seed_prefix}
+        self._place: dict[str, Any] = {
+            "seed": seed,
+            "num_slots": num_slots,
+            "seed_prefix": seed_prefix,
+            "world_size": world_size,
+            "uneven": uneven,
+        }
         self.envs = _copies(env, len(numbers))
-        self._lengths: list[int | None] | None = None
+        self._passes: tuple[list[int], list[int | None]] | None = None
+        self._asked_passes = False
 
     def begin(self) -> None:
         """Makes every environment a recipe with its place, and gives the first slot the turn."""
         for env, number in zip(self.envs, self.numbers, strict=True):
             env.place(slot=number, **self._place)
         self._turn = 0
-        self._turns_had = [0] * len(self.envs)
+        self._turns_had = [0] * len(self.envs)  # in this pass
+        self._pass = 0  # of the stream
+        self._cut: list[list[int]] = []  # turns in the coming passes of which only a rest is left, slot by slot
+        self._due: list[int] | None = None  # turns in this pass, slot by slot
 
     def turn(self) -> int:
         """Returns the place of the slot that is next, and passes the turn on.
 
-        A finite stream that is over waits for the others, so that all slots are in the same pass over the data.
+        Where the length of a pass over the data is known, a slot that has come to the end of one waits for the others,
+        so that all of them, on every rank, are in the same pass.
         """
-        if self._lengths is None:
-            self._lengths = [env.stream_length for env in self.envs]
-        places = [(self._turn + ahead) % len(self.envs) for ahead in range(len(self.envs))]
-        if None in self._lengths:
-            place = self.choose(places)
-        else:
-            unfinished = [place for place in places if self._turns_had[place] < (self._lengths[place] or 0)]
-            if not unfinished:
-                self._turns_had = [0] * len(self.envs)
-                unfinished = [place for place, length in enumerate(self._lengths) if length] or [0]
-            place = self.choose(unfinished)
+        if self._due is None:
+            self._due = self._turns_due()
+        size = len(self.envs)
+        places = [(self._turn + ahead) % size for ahead in range(size)]
+        if self._due:
+            places = self._unfinished(places)
+        place = self.choose(places)
+        if self._due:
             self._turns_had[place] += 1
         self._turn = (place + 1) % len(self.envs)
         return place
+
+    def _unfinished(self, places: list[int]) -> list[int]:
+        """Returns those of the places that have a turn in this pass, or where none has, in the next."""
+        while True:
+            found = [place for place in places if self._turns_had[place] < self._due[place]]
+            if found:
+                return found
+            if self._cut:
+                self._cut.pop(0)
+            self._pass, self._turns_had = self._pass + 1, [0] * len(self.envs)
+            self._due, places = self._turns_due(), list(range(len(self.envs)))
 
     def choose(self, places: list[int]) -> int:
         """Returns the one of these places that is next: the first, unless another order is asked for."""
@@ -68,6 +98,45 @@ class SlotTurns(ABC):
     def hand_out_again(self, place: int, packed: dict) -> TimeStep:
         """Returns a timestep that `left_behind` gave; an answer to it is checked and dropped."""
         return unpack_lost(packed, self.envs[0], self.numbers[place])
+    def _turns_due(self) -> list[int]:
+        """Returns how many turns every slot has in this pass; nothing where slots just take turns."""
+        if not self._asked_passes:
+            self._passes, self._asked_passes = _passes(self.envs), True
+        if self._passes is None:
+            return []
+        if self._cut:
+            return self._cut[0]
+        lengths, streams = self._passes
+        due: list[int] = []
+        for length, stream in zip(lengths, streams, strict=True):
+            if stream is not None and length:
+                self._pass %= -(-stream // length)  # streams that are over start over
+                length = min(length, stream - self._pass * length)
+            due.append(length)
+        return due if any(due) else [1] + due[1:]  # nobody has anything: the first one says so
+
+    @property
+    def stream_length(self) -> int | None:
+        """The number of timesteps of all slots of this rank, from the beginning; None where they never end."""
+        lengths = []
+        for env in self.envs:
+            lengths.append(env.stream_length)
+            if lengths[-1] is None:
+                return None
+        return sum(lengths)
+
+    def left_in_stream(self) -> int | None:
+        """Returns the number of timesteps that all slots of this rank have before all their streams are over."""
+        self._due = self._due if self._due is not None else self._turns_due()
+        if self._passes is None or None in self._passes[1]:
+            return None
+        left = sum(self._due) - sum(self._turns_had)
+        coming = self._pass + 1
+        for due in self._cut[1:]:
+            left, coming = left + sum(due), coming + 1
+        for length, stream in zip(*self._passes, strict=True):
+            left += max(0, (stream or 0) - coming * length)
+        return left
 
     def state_dict(self) -> dict:
         """Returns whose turn it is and the state of every slot, timesteps and answers in flight included."""
@@ -75,21 +144,45 @@ class SlotTurns(ABC):
         return {
             "turn": self._turn,
             "turns_had": list(self._turns_had),
+            "pass": self._pass,
+            "cut": [list(due) for due in self._cut],
             "slots": {number: state for number, (state, _) in states.items()},
             "ahead": {number: ahead for number, (_, ahead) in states.items()},
         }
 
     def load_state_dict(self, state: dict) -> None:
-        """Goes on from `state_dict`."""
-        missing = [number for number in self.numbers if str(number) not in state["slots"]]
-        if missing:
-            raise SpecError(
-                f"Loader: expected the state of slots {self.numbers}, got {sorted(map(int, state['slots']))}."
-                " Resume with the same in_flight, rank and world_size."
-            )
+        """Goes on from `state_dict`, taken with the same slots."""
         self.begin()
         self._turn, self._turns_had = state["turn"], list(state["turns_had"])
+        self._pass, self._cut = state["pass"], [list(due) for due in state["cut"]]
         self.load_states([(state["slots"][str(number)], state["ahead"][str(number)]) for number in self.numbers])
+
+    def divide_anew(self, states: list[dict], again: set[int]) -> None:
+        """Goes on with what is left of the data, from the states of all ranks of another division.
+
+        Args:
+          states: of every rank.
+          again: slots (of the other division) whose last timestep was handed out but is to come again.
+
+        Raises:
+          SpecError: a source cannot be divided.
+        """
+        unseen = {
+            number: (slot, int(state["ahead"][number]) + (int(number) in again))
+            for state in states
+            for number, slot in state["slots"].items()
+        }
+        slots = [unseen[number] for number in sorted(unseen, key=int)]
+        self.begin()
+        divided = [env.divide_anew(slots) for env in self.envs]
+        cut = []
+        for env, state in zip(self.envs, divided, strict=True):
+            env.load_state_dict(state)
+            self._pass, lengths = env.cut_passes
+            cut.append(lengths)
+            env.close()
+        self._cut = [list(due) for due in zip(*cut, strict=True)]
+        self.load_states([(state, False) for state in divided])
 
     @abstractmethod
     def restart(self) -> None:
@@ -138,7 +231,7 @@ class Slots(SlotTurns):
         """Returns the next timestep of the slot at `place`; a finite stream that is over starts over."""
         if self._ahead and place in self._ahead:
             return self._take_ahead(place)
-        for _ in range(2):
+        for _ in range(self._place["num_slots"] + 1):  # a pass may have nothing for a slot
             iterator = self._iterators[place]
             if iterator is None:
                 iterator = self._iterators[place] = iter(self.envs[place])
@@ -260,6 +353,17 @@ class Slots(SlotTurns):
                     timesteps = [revival.ending, env._outstanding] if ahead else [env._outstanding]
             if timesteps:
                 self._ahead[place] = timesteps
+
+
+def _passes(envs: list[Env]) -> tuple[list[int], list[int | None]] | None:
+    """Returns the timesteps of a pass and of the whole stream, slot by slot; None where there are no such passes."""
+    lengths = []
+    for env in envs:
+        length = env.pass_length
+        if length is None:
+            return None
+        lengths.append(length)
+    return lengths, [env.stream_length for env in envs]
 
 
 def _copies(env: Env, count: int) -> list[Env]:

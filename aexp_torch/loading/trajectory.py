@@ -1,6 +1,6 @@
 """Trajectories: an actor runs T steps of a slot, a training step gets them all."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -100,14 +100,27 @@ class Drive:
         packed = None if last is None else {**last._asdict(), "timesteps": tuple(last.timesteps[:4])}
         return {"loader": self.loader.state_dict(replay), "partial": partial, "replay": packed}
 
-    def load_state_dict(self, state: dict) -> None:
-        """Goes on from `state_dict`."""
-        self.loader.load_state_dict(state["loader"])
+    def load_state_dict(self, state: dict | Sequence[dict]) -> None:
+        """Goes on from `state_dict`, or from those of all ranks; see `Loader.load_state_dict`.
+
+        Raises:
+          SpecError: as there; or another division while trajectories of datasets are under way.
+        """
+        states = [state] if isinstance(state, Mapping) else list(state)
+        loaders = [each["loader"] for each in states]
+        exact = self.loader.own_part(loaders)
+        if exact is None and any(each["partial"] or each["replay"] for each in states):
+            raise SpecError(
+                "Loader.drive: expected a state between two trajectories to go on with other slots, got one in the middle"
+                " of some. Resume with the same world_size and in_flight."
+            )
+        self.loader.load_state_dict(loaders)
+        own = {"partial": {}, "replay": None} if exact is None else states[exact]
         self._partial = {
             key: [(TimeStep(*step["timestep"]), step["action"], step["extras"]) for step in steps]
-            for key, steps in state["partial"].items()
+            for key, steps in own["partial"].items()
         }
-        packed = state["replay"]
+        packed = own["replay"]
         self._replay = packed and Trajectory(**{**packed, "timesteps": TimeStep(*packed["timesteps"])})
 
 

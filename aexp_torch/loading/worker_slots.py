@@ -274,6 +274,7 @@ class WorkerSlots(SlotTurns):
       seed_prefix: put before source names in seeds.
       workers: the processes; slot s goes to worker `(s // world_size) % len(workers)`.
       world_size: number of ranks.
+      uneven: as for `SlotTurns`.
       max_restarts: of a slot, within any 100 of its steps; None for no limit.
       ordered: whether slots have their turns one after the other; else whichever is ready first.
     """
@@ -285,12 +286,13 @@ class WorkerSlots(SlotTurns):
         numbers: list[int],
         num_slots: int,
         seed_prefix: str,
-        workers: list[Worker],
         world_size: int,
+        uneven: str,
+        workers: list[Worker],
         max_restarts: int | None,
         ordered: bool,
     ):
-        super().__init__(env, seed, numbers, num_slots, seed_prefix)
+        super().__init__(env, seed, numbers, num_slots, seed_prefix, world_size, uneven)
         self.begin()
         stream = Stream(self.envs[0])
         self._workers, self._ordered = workers, ordered

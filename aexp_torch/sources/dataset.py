@@ -9,8 +9,8 @@ from torch import Tensor
 from aexp_torch.env import Env, seed_sequence
 from aexp_torch.errors import EndOfStream, SpecError
 from aexp_torch.sources.dataset_loss import checked, prediction_spec_for, reward_function
-from aexp_torch.sources.dataset_passes import Minibatch, Passes
-from aexp_torch.sources.dataset_reading import open_reader
+from aexp_torch.sources.dataset_passes import Minibatch, Passes, gives_back
+from aexp_torch.sources.dataset_reading import GivenBack, open_reader
 from aexp_torch.sources.dataset_spec import guess_specs
 from aexp_torch.specs import EnvSpec, Modality
 from aexp_torch.specs.tree import map_tree
@@ -54,6 +54,12 @@ class DatasetEnv(Env):
       seed: S of the order.
       on_missing: as for every Env.
       feedback_timeout: as for every Env, in seconds.
+      on_bad_sample: what becomes of a sample that raises when it is read, or does not look like the others: an error
+        ("raise"), or ("skip") its row is filled up like those of the short last minibatch, `mask:<key>` is False there,
+        and nothing else moves. Of a `DataLoader`, a bad batch is left out as a whole. An iterable that raises cannot go
+        on: that is always an error.
+      max_bad_samples: more bad samples than this are an error; None: any number. Each counts once, in however many
+        passes it comes.
       reading: more options of the reader: `shuffle_buffer` for iterables, `text_length` for strings.
 
     Raises:
@@ -66,6 +72,8 @@ class DatasetEnv(Env):
     [0, 1, 0, 1] None
     [0, 1, 0, 0] tensor([ True,  True, False, False])
     """
+
+    divisible = True
 
     def __init__(
         self,
@@ -86,6 +94,8 @@ class DatasetEnv(Env):
         seed: int = 0,
         on_missing: Literal["error", "repeat", "sample"] = "error",
         feedback_timeout: float = 60.0,
+        on_bad_sample: Literal["raise", "skip"] = "raise",
+        max_bad_samples: int | None = 100,
         **reading: Any,
     ):
         super().__init__(name, seed=seed, on_missing=on_missing, feedback_timeout=feedback_timeout)
@@ -93,6 +103,8 @@ class DatasetEnv(Env):
         if episode == "auto":
             episode = None if epochs is None else "pass"
         _check_options(mode, loss, episode, epochs)
+        check_bad_sample_options(on_bad_sample, max_bad_samples, "DatasetEnv")
+        self.on_bad_sample, self.max_bad_samples = on_bad_sample, max_bad_samples
         self.data, self.batch_size, self.epochs, self.drop_last, self.shuffle = (
             data,
             batch_size,
@@ -132,17 +144,36 @@ class DatasetEnv(Env):
     @property
     def stream_length(self) -> int | None:
         """The number of timesteps of all passes, where the data has a length."""
-        self.open()
-        batches = self._passes.reader.num_batches
-        if self.epochs is None or batches is None:
+        if self.epochs is None or self.pass_length is None:
             return None
-        if batches == 0:  # more slots than minibatches
-            return 0
-        if self.mode == "joint":
-            return self.epochs * batches
+        last = self.mode == "delayed" and self.episode is None and self.pass_length > 0  # the last y comes alone
+        return self.epochs * self.pass_length + last
+
+    @property
+    def pass_length(self) -> int | None:
+        """The number of timesteps of a pass in this slot, where the data has a length."""
+        self.open()
+        return self._num_timesteps(self._passes.reader.num_batches)
+
+    @property
+    def cut_passes(self) -> tuple[int, list[int]]:
+        """The pass of the stream in which it stands, and the timesteps of the passes of which only a rest is left."""
+        self.open()
+        lengths = [self._num_timesteps(batches) for batches in self._passes.reader.cut_passes()]
+        return self._passes.number, [length for length in lengths if length is not None]
+
+    def _num_timesteps(self, batches: int | None) -> int | None:
+        """Returns how many timesteps some minibatches of one pass are."""
+        if not batches or self.mode == "joint":
+            return batches
         if self.mode == "split" or self.episode == "batch":
-            return self.epochs * batches * 2
-        return self.epochs * (batches + 1) if self.episode == "pass" else self.epochs * batches + 1
+            return batches * 2
+        return batches + 1 if self.episode == "pass" else batches
+
+    @property
+    def bad_samples(self) -> dict[str, set[int]]:
+        """What was left out in this slot: indices of samples (of batches of a `DataLoader`), by source."""
+        return {self.name: self._passes.reader.bad_samples.indices} if self._recipe is not None else {}
 
     def on_open(self) -> None:
         """Opens the data."""
@@ -155,14 +186,20 @@ class DatasetEnv(Env):
             slot=self.slot,
             num_slots=self.num_slots,
             drop_last=self.drop_last,
+            world_size=self.world_size,
+            uneven=self.uneven,
+            in_turn=True,
+            on_bad_sample=self.on_bad_sample,
+            max_bad_samples=self.max_bad_samples,
             who=f"DatasetEnv({self.name!r})",
             **self.reading,
         )
-        self._passes = Passes(reader, self.epochs, f"DatasetEnv({self.name!r})")
+        self._passes = Passes(reader, self.epochs, f"DatasetEnv({self.name!r})", self.num_slots)
         self._keys = list(reader.peek())
         self._asked: Minibatch | None = None  # its x was shown, its y is still owed
         self._pass_over = True  # the next x opens an episode
         self._shown_before = 0  # timesteps that a process showed which was lost
+        self._completed: list[Minibatch | None] = [None, None]  # what the last two timesteps have shown in full
         self._specs = self.make_specs()  # what does not fit together is refused before the first timestep
 
     def on_close(self) -> None:
@@ -221,6 +258,7 @@ class DatasetEnv(Env):
             self._asked = minibatch
         if told is not None:
             observation |= self._with_masks(told, lambda key: key == self.target)
+        self._complete(minibatch if joint else told)
         return self._timestep(step_type, observation, reward)
 
     def _tell(self, told: Minibatch, reward: Tensor | None, last: bool) -> TimeStep:
@@ -229,7 +267,14 @@ class DatasetEnv(Env):
         observation = absent | self._with_masks(told, lambda key: key == self.target)
         if last:
             self._pass_over = True
+        self._complete(told)
         return self._timestep(StepType.LAST if last else StepType.MID, observation, reward)
+
+    def _complete(self, minibatch: Minibatch | None) -> None:
+        """Remembers what a timestep has shown in full, in case that nobody sees it."""
+        if minibatch is not None and self._passes.reader.reads_again:
+            minibatch = minibatch._replace(data=None, mask=None)
+        self._completed = [self._completed[1], minibatch]
 
     def _with_masks(self, minibatch: Minibatch, wanted: Callable[[str], bool]) -> dict:
         chosen = {key: value for key, value in minibatch.data.items() if wanted(key)}
@@ -266,22 +311,45 @@ class DatasetEnv(Env):
             timesteps -= 2 if two_each or (told_alone and minibatch.closes) else 1
 
     def state_dict(self) -> dict:
-        """Adds the place in the data and the minibatch whose y is owed."""
+        """Adds the place in the data, the minibatch whose y is owed, and what the last two timesteps have shown."""
         self.open()
-        asked = None if self._asked is None else self._asked._asdict()
         return super().state_dict() | {
             "passes": self._passes.state_dict(),
-            "asked": asked,
+            "asked": self._asked and self._asked._asdict(),
             "pass_over": self._pass_over,
             "shown_before": self._shown_before,
+            "completed": [minibatch and minibatch._asdict() for minibatch in self._completed],
+            "bad_samples": sorted(self._passes.reader.bad_samples.indices),
         }
 
     def load_state_dict(self, state: dict) -> None:
         """Restores the place in the data."""
         super().load_state_dict(state)
         self._passes.load_state_dict(state["passes"])
-        self._asked = None if state["asked"] is None else Minibatch(**state["asked"])
+        self._asked = state["asked"] and Minibatch(**state["asked"])
         self._pass_over, self._shown_before = state["pass_over"], state["shown_before"]
+        self._completed = [completed and Minibatch(**completed) for completed in state["completed"]]
+        self._passes.reader.bad_samples.indices = set(state["bad_samples"])
+
+    def divide_anew(self, states: list[tuple[dict, int]]) -> dict:
+        """Deals the minibatches that no slot has shown in full out among the slots of this division."""
+        given_back: list[GivenBack] = []
+        for state, unseen in states:
+            self.check_state(state)
+            items = [*state["completed"][len(state["completed"]) - unseen :], state["asked"]]
+            given_back += [found for item in items if item is not None for found in gives_back(**item)]
+        return self.state_dict() | {
+            "passes": self._passes.divide_anew([state["passes"] for state, _ in states], given_back),
+            "bad_samples": sorted({index for state, _ in states for index in state["bad_samples"]}),
+        }
+
+
+def check_bad_sample_options(on_bad_sample: str, max_bad_samples: int | None, who: str) -> None:
+    """Raises a SpecError where they are none."""
+    if on_bad_sample not in ("raise", "skip"):
+        raise SpecError(f"{who}: expected on_bad_sample='raise' or 'skip', got {on_bad_sample!r}.")
+    if max_bad_samples is not None and (not isinstance(max_bad_samples, int) or max_bad_samples < 0):
+        raise SpecError(f"{who}: expected max_bad_samples of at least 0, or None, got {max_bad_samples!r}.")
 
 
 def _check_options(mode: str, loss: Any, episode: str | None, epochs: int | None) -> None:

@@ -6,6 +6,6 @@ No timesteps, rewards or modes belong here, and no global generator.
 """
 
 from aexp_torch.sources.dataset_reading.opening import open_reader
-from aexp_torch.sources.dataset_reading.reader import Minibatch, Reader
+from aexp_torch.sources.dataset_reading.reader import GivenBack, Minibatch, Reader
 
-__all__ = ["Minibatch", "Reader", "open_reader"]
+__all__ = ["GivenBack", "Minibatch", "Reader", "open_reader"]

@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 
 from aexp_torch.errors import SpecError
+from aexp_torch.sources.dataset_reading.bad_samples import BadSamples
 from aexp_torch.sources.dataset_reading.padding import take_rows
+from aexp_torch.sources.dataset_reading.reader import Minibatch
 from aexp_torch.sources.dataset_reading.sample_tree import sample_tree
 from aexp_torch.sources.dataset_reading.text import encode_text, is_text, measure_text
 from aexp_torch.specs import flatten, map_tree, path_name
@@ -38,13 +40,14 @@ class Columns:
                 "Give every array one row per sample."
             )
         self._length = len(leaves[0][1])
+        self.bad_samples = BadSamples("raise", None, type(data).__name__, "sample", who)
 
     def __len__(self) -> int:
         return self._length
 
-    def gather(self, indices: np.ndarray) -> dict[str, Any]:
-        """Returns the samples at `indices`, int64 `[B]`, in fresh memory."""
-        return map_tree(lambda leaf: take_rows(leaf, indices), self._tree)
+    def gather(self, indices: np.ndarray) -> Minibatch:
+        """Returns the samples at `indices`, int64 `[B]`, in fresh memory, and None: arrays have no bad samples."""
+        return map_tree(lambda leaf: take_rows(leaf, indices), self._tree), None
 
     def close(self) -> None:
         """Does nothing: the arrays belong to the user."""

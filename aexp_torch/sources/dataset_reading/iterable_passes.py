@@ -22,6 +22,8 @@ class IterablePasses:
     exists, and the random steps of an IterDataPipe are seeded, so that reading a pass again gives the same.
     """
 
+    outlives_errors = False
+
     def __init__(self, data: Any, seed: int, who: str):
         self._given, self._who, self.seed = data, who, seed
         self.renew()

@@ -25,6 +25,7 @@ class LoaderPasses:
 
     def __init__(self, loader: DataLoader, seed: int, who: str):
         self._given, self._who, self.seed = loader, who, seed
+        self.outlives_errors = not isinstance(loader.dataset, IterableDataset)
         self._per_pass: dict[str, torch.Generator] = {}
         self._clones: dict[tuple[int, str], torch.Generator] = {}
         self._starts: list[torch.Tensor] = []

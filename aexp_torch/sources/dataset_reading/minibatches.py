@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import numpy as np
+
 from aexp_torch.errors import SpecError
 from aexp_torch.sources.dataset_reading.padding import pad
 from aexp_torch.sources.dataset_reading.reader import Minibatch
 from aexp_torch.sources.dataset_reading.reading_options import ReadingOptions
 from aexp_torch.sources.dataset_reading.resumable_stream import ResumableStream
-from aexp_torch.sources.dataset_reading.sample_format import copy_leaf, stack_trees
+from aexp_torch.sources.dataset_reading.sample_format import Blank, copy_leaf, stack_trees
 from aexp_torch.sources.dataset_reading.shuffle_buffer import ShuffleBuffer
 from aexp_torch.specs import flatten, map_tree
 
@@ -31,7 +33,8 @@ class SampleBatches:
 
     def collate(self, samples: list[dict[str, Any]]) -> Minibatch:
         """Returns the minibatch and its mask."""
-        return pad(stack_trees(samples), len(samples), self.batch_size)
+        good = np.array([not isinstance(sample, Blank) for sample in samples])
+        return pad(stack_trees(samples), len(samples), self.batch_size, None if good.all() else good)
 
 
 class CollatedBatches:
@@ -54,7 +57,8 @@ class CollatedBatches:
                 f"{self._who}: expected batches of 1 to {self.batch_size} rows from the DataLoader, got {num_rows}. "
                 "Let its batch sampler give its largest batch first, or batches of one size."
             )
-        return pad(map_tree(copy_leaf, batch), num_rows, self.batch_size)
+        good = np.zeros(num_rows, np.bool_) if isinstance(batch, Blank) else None
+        return pad(map_tree(copy_leaf, batch), num_rows, self.batch_size, good)
 
     def _num_rows(self, batch: dict[str, Any]) -> int:
         lengths = {len(leaf) for _, leaf in flatten(batch)}

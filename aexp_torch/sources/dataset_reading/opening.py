@@ -1,13 +1,14 @@
 """open_reader: one door for every kind of data."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from aexp_torch.errors import SpecError
+from aexp_torch.sources.dataset_reading.bad_samples import BadSamples
 from aexp_torch.sources.dataset_reading.columns import Columns
 from aexp_torch.sources.dataset_reading.indexed_reader import IndexedReader
 from aexp_torch.sources.dataset_reading.iterable_passes import IterablePasses
@@ -35,6 +36,11 @@ def open_reader(
     drop_last: bool = False,
     shuffle_buffer: int = 1000,
     text_length: int | None = None,
+    world_size: int = 1,
+    uneven: Literal["cycle", "pad", "stop"] = "cycle",
+    in_turn: bool = False,
+    on_bad_sample: Literal["raise", "skip"] = "raise",
+    max_bad_samples: int | None = 100,
     who: str = "DatasetEnv",
 ) -> Reader:
     """Opens data for reading, in this process, and checks its first sample.
@@ -61,12 +67,36 @@ def open_reader(
       shuffle_buffer: samples held to draw from, where an iterable is shuffled.
       text_length: bytes of every text; longer ones are cut at a character boundary. None takes the longest of each key
         where the data has at most 100,000 samples (by reading all), else 256.
+      world_size: a pass is made even: its minibatches become a multiple of this.
+      uneven: how. "cycle": its first minibatches come once more, in order; "pad": minibatches come whose rows are all
+        masked; "stop": the rest is dropped. Where the data has no length, a slot reads on to the end of the multiple
+        ("stop"), or keeps the first `world_size - 1` minibatches of the pass ("cycle").
+      in_turn: where the data has no length, a pass begins at the slot after the one that had the end of the pass before,
+        so that slots that are asked in turn give the common order.
+      on_bad_sample: "raise", or "skip": a sample that raises or does not look like the first is left out: its row is
+        masked. A DataLoader's bad batch is left out as a whole. An iterable that raises cannot go on.
+      max_bad_samples: how many may be left out, each counted once; None for any number.
       who: how errors name the reader.
 
     Raises:
-      SpecError: data of another kind or without samples, arguments that do not fit it, ragged samples.
+      SpecError: data of another kind or without samples, arguments that do not fit it, ragged samples, bad samples.
     """
-    options = ReadingOptions(batch_size, shuffle, seed, slot, num_slots, drop_last, shuffle_buffer, text_length, who)
+    options = ReadingOptions(
+        batch_size,
+        shuffle,
+        seed,
+        slot,
+        num_slots,
+        drop_last,
+        shuffle_buffer,
+        text_length,
+        who,
+        world_size,
+        uneven,
+        in_turn,
+        on_bad_sample,
+        max_bad_samples,
+    )
     for _, fits, read in _KINDS:
         if fits(data):
             return read(data, options)
@@ -80,12 +110,14 @@ def _read_columns(data: Any, options: ReadingOptions) -> Reader:
 
 
 def _read_map_style(data: Any, options: ReadingOptions) -> Reader:
-    return _read_indexed(MapStyle(data, options.who, options.text_length), data, options)
+    bad_samples = _bad_samples(data, "sample", options)
+    return _read_indexed(MapStyle(data, options.who, options.text_length, bad_samples), data, options)
 
 
 def _read_indexed(samples: Columns | MapStyle, data: Any, options: ReadingOptions) -> Reader:
     _check_batch_size(options)
     _check_length(len(samples), data, options)
+    _check_even(options.count_batches(len(samples), options.batch_size or 1), data, options)
     return IndexedReader(samples, options)
 
 
@@ -94,10 +126,12 @@ def _read_iterable(data: Any, options: ReadingOptions) -> Reader:
     num_samples = _length(data)
     _check_length(num_samples, data, options)
     total = None if num_samples is None else options.count_batches(num_samples, options.batch_size or 1)
+    _check_even(total, data, options)
     passes = IterablePasses(data, options.seed, options.who)
-    stream = ResumableStream(passes, _format(options), "sample", type(data).__name__, options.who)
+    bad_samples = _bad_samples(data, "sample", options)
+    stream = ResumableStream(passes, _format(options), "sample", type(data).__name__, options.who, bad_samples)
     order = ShuffleBuffer(stream, options.shuffle_buffer, options.seed, options.who) if options.shuffle else stream
-    return StreamReader(SampleBatches(order, stream.example, options), total, options)
+    return StreamReader(SampleBatches(order, stream.example, options), total, options, bad_samples)
 
 
 def _read_loader(data: DataLoader, options: ReadingOptions) -> Reader:
@@ -111,10 +145,16 @@ def _read_loader(data: DataLoader, options: ReadingOptions) -> Reader:
     exact = not (isinstance(data.dataset, IterableDataset) and data.num_workers)
     total = _length(data) if exact else None
     _check_length(total, data, options)
+    _check_even(total, data, options)
     passes = LoaderPasses(data, options.seed, options.who)
-    stream = ResumableStream(passes, _format(options, True), "batch", type(data).__name__, options.who)
+    bad_samples = _bad_samples(data, "batch", options)
+    stream = ResumableStream(passes, _format(options, True), "batch", type(data).__name__, options.who, bad_samples)
     batch_size = data.batch_size or getattr(data.batch_sampler, "batch_size", None)
-    return StreamReader(CollatedBatches(stream, batch_size, options.who), total, options)
+    return StreamReader(CollatedBatches(stream, batch_size, options.who), total, options, bad_samples)
+
+
+def _bad_samples(data: Any, noun: str, options: ReadingOptions) -> BadSamples:
+    return BadSamples(options.on_bad_sample, options.max_bad_samples, type(data).__name__, noun, options.who)
 
 
 def _format(options: ReadingOptions, batched: bool = False) -> Callable[[Any], SampleFormat]:
@@ -138,6 +178,14 @@ def _check_length(length: int | None, data: Any, options: ReadingOptions) -> Non
         raise SpecError(
             f"{options.who}: expected at least {options.batch_size} samples, because of drop_last=True, got {length}. "
             "Choose a smaller batch_size or drop_last=False."
+        )
+
+
+def _check_even(total: int | None, data: Any, options: ReadingOptions) -> None:
+    if total is not None and not options.evened(total):
+        raise SpecError(
+            f"{options.who}: expected at least {options.world_size} minibatches in a pass over {type(data).__name__},"
+            f" one for each rank, because of uneven='stop', got {total}. Choose a smaller batch_size, or 'cycle' or 'pad'."
         )
 
 

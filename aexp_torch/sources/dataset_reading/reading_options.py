@@ -1,11 +1,11 @@
 """ReadingOptions: how a dataset is to be read, checked once at the border."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from aexp_torch.errors import SpecError
 
-__all__ = ["ReadingOptions", "count_for_slot"]
+__all__ = ["ReadingOptions"]
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,22 @@ class ReadingOptions:
     shuffle_buffer: int
     text_length: int | None
     who: str
+    world_size: int = 1
+    uneven: Literal["cycle", "pad", "stop"] = "cycle"
+    in_turn: bool = False
+    on_bad_sample: Literal["raise", "skip"] = "raise"
+    max_bad_samples: int | None = 100
 
     def __post_init__(self):
-        for name in ("batch_size", "num_slots", "shuffle_buffer", "text_length"):
+        for name in ("batch_size", "num_slots", "shuffle_buffer", "text_length", "world_size"):
             self._at_least_one(name, getattr(self, name))
+        for name, choices in (("uneven", ("cycle", "pad", "stop")), ("on_bad_sample", ("raise", "skip"))):
+            if getattr(self, name) not in choices:
+                raise SpecError(f"{self.who}: expected {name} to be one of {choices}, got {getattr(self, name)!r}.")
+        if self.num_slots % self.world_size:
+            raise SpecError(
+                f"{self.who}: expected num_slots to be a multiple of world_size={self.world_size}, got {self.num_slots}."
+            )
         if not 0 <= self.slot < self.num_slots:
             raise SpecError(f"{self.who}: expected slot in 0..{self.num_slots - 1}, got {self.slot!r}.")
         if not isinstance(self.seed, int) or self.seed < 0:
@@ -43,10 +55,14 @@ class ReadingOptions:
         return {name: getattr(self, name) for name in names}
 
     def count_batches(self, num_samples: int, batch_size: int) -> int:
-        """Returns the number of minibatches that all slots together see in a pass over `num_samples`."""
+        """Returns the number of minibatches in a pass over `num_samples`."""
         return num_samples // batch_size if self.drop_last else -(-num_samples // batch_size)
 
+    def evened(self, size: int) -> int:
+        """Returns the length of a pass of `size` minibatches after it was made even: a multiple of `world_size`."""
+        short = -size % self.world_size
+        return size + short if self.uneven != "stop" or not short else size + short - self.world_size
 
-def count_for_slot(total: int, options: ReadingOptions) -> int:
-    """Returns how many of `total` minibatches are slot s's: s, s + N, s + 2N, ..."""
-    return len(range(options.slot, total, options.num_slots))
+    def count_for_slot(self, size: int) -> int:
+        """Returns how many minibatches of such a pass are this slot's: those at places s, s + N, s + 2N, ..."""
+        return len(range(self.slot, self.evened(size), self.num_slots))

@@ -4,9 +4,10 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from aexp_torch.errors import SpecError
+from aexp_torch.errors import AexpError, SpecError
+from aexp_torch.sources.dataset_reading.bad_samples import BadSamples
 from aexp_torch.sources.dataset_reading.plain_values import from_plain, to_plain
-from aexp_torch.sources.dataset_reading.sample_format import SampleFormat, copy_leaf
+from aexp_torch.sources.dataset_reading.sample_format import Blank, SampleFormat, copy_leaf
 from aexp_torch.sources.dataset_reading.whole_stream import as_a_whole
 from aexp_torch.specs import map_tree
 
@@ -17,6 +18,7 @@ class Passes(Protocol):
     """Is what can be read in passes: `IterablePasses`, `LoaderPasses`."""
 
     seed: int
+    outlives_errors: bool  # after one the iterator goes on with the next item
 
     def renew(self) -> None: ...
     def begin(self, pass_number: int) -> Iterator: ...
@@ -33,12 +35,22 @@ class ResumableStream:
       noun: what one item is, for messages: "sample" or "batch".
       name: what the data is, for messages.
       who: how errors name the reader.
+      bad_samples: is told of items that cannot be read or do not look like the first; by default they are errors.
 
     Raises:
-      SpecError: the data is empty, or gives nothing in a later pass.
+      SpecError: the data is empty, or gives nothing in a later pass; it raises where it cannot go on; a bad item.
     """
 
-    def __init__(self, passes: Passes, make_format: Callable[[Any], SampleFormat], noun: str, name: str, who: str):
+    def __init__(
+        self,
+        passes: Passes,
+        make_format: Callable[[Any], SampleFormat],
+        noun: str,
+        name: str,
+        who: str,
+        bad_samples: BadSamples | None = None,
+    ):
+        self.bad_samples = bad_samples or BadSamples("raise", None, name, noun, who)
         self._passes, self._noun, self._name, self._who = passes, noun, name, who
         self._iterator: Iterator | None = None
         self._pass_number, self._num_read = 0, 0
@@ -75,6 +87,7 @@ class ResumableStream:
             "pass": self._pass_number,
             "num_read": self._num_read,
             "held": to_plain(self._held, self._who),
+            "held_is_blank": isinstance(self._held, Blank),
             "data": to_plain(data, self._who),
         }
 
@@ -84,6 +97,8 @@ class ResumableStream:
         self._passes.seed = state["seed"]
         self._pass_number, self._num_read = state["pass"], state["num_read"]
         self._held, self._between = from_plain(state["held"]), None
+        if state["held_is_blank"]:
+            self._held = Blank(self._held)
         if self._held is None:
             self._between = from_plain(state["data"])
             return
@@ -109,15 +124,37 @@ class ResumableStream:
             self._complain_about_nothing()
 
     def _read(self) -> dict[str, Any] | None:
-        assert self._iterator is not None
-        with as_a_whole():
-            item = next(self._iterator, _END)
+        index = self._num_read
+        item = self._next_item(index)
         if item is _END:
             return None
+        self._num_read += 1
+        if isinstance(item, _Unreadable):
+            self.bad_samples.add(index, item.error)
+            return self._format.blank()  # type: ignore[union-attr]
         if self._format is None:
             self._format = self._make_format(item)
-        index, self._num_read = self._num_read, self._num_read + 1
-        return map_tree(copy_leaf, self._format.convert(item, index))
+        try:
+            return map_tree(copy_leaf, self._format.convert(item, index))
+        except SpecError as error:
+            self.bad_samples.add(index, error)
+            return self._format.blank()
+
+    def _next_item(self, index: int) -> Any:
+        assert self._iterator is not None
+        try:
+            with as_a_whole():
+                return next(self._iterator, _END)
+        except AexpError:
+            raise
+        except Exception as error:  # whatever is wrong with the data
+            if self._passes.outlives_errors and self._format is not None:
+                return _Unreadable(error)
+            why = "its first one says what all look like" if self._format is None else "it cannot go on after an error"
+            raise SpecError(
+                f"{self._who}: expected to read {self._noun} {index} of {self._name}, got {type(error).__name__}:"
+                f" {str(error).rstrip('.')}. Catch it in {self._name}, on_bad_sample='skip' does not help here: {why}."
+            ) from error
 
     def _skip(self) -> None:
         warnings.warn(
@@ -125,9 +162,8 @@ class ResumableStream:
             "skipped. Give it state_dict() and load_state_dict() to go on without reading.",
             stacklevel=2,
         )
-        assert self._iterator is not None
         for index in range(self._num_read):
-            if next(self._iterator, _END) is _END:
+            if self._next_item(index) is _END:
                 raise SpecError(
                     f"{self._who}: expected {self._num_read} {self._noun}s to skip in {self._name}, got {index}. "
                     "Load the state with the data it was taken with."
@@ -140,6 +176,13 @@ class ResumableStream:
                 f"{where} in pass {self._pass_number}. Give something that can be iterated again and again."
             )
         raise SpecError(f"{where}. Check the path or the filter that it was made with.")
+
+
+class _Unreadable:
+    """Stands for an item that could not be read."""
+
+    def __init__(self, error: Exception):
+        self.error = error
 
 
 _END = object()

@@ -11,7 +11,11 @@ from aexp_torch.sources.dataset_reading.sample_tree import sample_tree
 from aexp_torch.sources.dataset_reading.text import DEFAULT_TEXT_LENGTH, encode_text, is_text, measure_text
 from aexp_torch.specs import flatten, map_tree, path_name, unflatten
 
-__all__ = ["SampleFormat", "copy_leaf", "stack_trees"]
+__all__ = ["Blank", "SampleFormat", "copy_leaf", "stack_trees"]
+
+
+class Blank(dict[str, Any]):
+    """Stands for a sample that could not be read: zeros, in its place."""
 
 
 class SampleFormat:
@@ -50,6 +54,16 @@ class SampleFormat:
             self._check(leaves, index)
         return unflatten(leaves)
 
+    def blank(self) -> Blank:
+        """Returns a sample (or a batch of one row) of zeros."""
+        lead = (1,) if self._batched else ()
+        leaves: list[tuple[tuple[str, ...], Any]] = []
+        for path, (kind, dtype, shape) in (self._expected or {}).items():
+            is_tensor = issubclass(kind, torch.Tensor)
+            zeros = torch.zeros(lead + shape, dtype=dtype) if is_tensor else np.zeros(lead + shape, dtype)
+            leaves.append((path, zeros))
+        return Blank(unflatten(leaves))
+
     def _flat(self, sample: Any, index: int) -> list[tuple[tuple[str, ...], Any]]:
         try:
             return list(flatten(sample_tree(sample, self._batched)))
@@ -59,9 +73,13 @@ class SampleFormat:
     def _measure(self, samples: Iterable[Any]) -> None:
         self._lengths = dict.fromkeys(self._lengths, 1)
         for index, sample in enumerate(samples):
-            for path, leaf in self._flat(sample, index):
-                if path in self._lengths and is_text(leaf):
-                    self._lengths[path] = max(self._lengths[path], self._text(measure_text, path, leaf, index))
+            try:
+                texts = [(path, leaf) for path, leaf in self._flat(sample, index) if path in self._lengths]
+                lengths = [(path, self._text(measure_text, path, leaf, index)) for path, leaf in texts if is_text(leaf)]
+            except SpecError:  # it is said when its turn comes
+                continue
+            for path, length in lengths:
+                self._lengths[path] = max(self._lengths[path], length)
 
     def _encode(self, path: tuple[str, ...], leaf: Any, index: int) -> Any:
         if path not in self._lengths or not is_text(leaf):

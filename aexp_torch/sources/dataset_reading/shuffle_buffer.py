@@ -5,7 +5,7 @@ from typing import Any
 from aexp_torch.sources.dataset_reading.pass_seed import pass_rng
 from aexp_torch.sources.dataset_reading.plain_values import from_plain, to_plain
 from aexp_torch.sources.dataset_reading.resumable_stream import ResumableStream
-from aexp_torch.sources.dataset_reading.sample_format import stack_trees
+from aexp_torch.sources.dataset_reading.sample_format import Blank, stack_trees
 from aexp_torch.specs import map_tree
 
 __all__ = ["ShuffleBuffer"]
@@ -47,7 +47,7 @@ class ShuffleBuffer:
             "seed": self._seed,
             "pass": self._pass_number,
             "rng": to_plain(self._rng.bit_generator.state, self._who),
-            "num_samples": len(self._samples),
+            "blank": [isinstance(sample, Blank) for sample in self._samples],
             # stacked, because many small tensors would make a checkpoint slow
             "samples": to_plain(stack_trees(self._samples), self._who) if self._samples else None,
         }
@@ -57,7 +57,10 @@ class ShuffleBuffer:
         self._seed, self._pass_number = state["seed"], state["pass"]
         self._rng.bit_generator.state = from_plain(state["rng"])
         stacked = from_plain(state["samples"])
-        self._samples = [map_tree(lambda leaf, i=i: leaf[i], stacked) for i in range(state["num_samples"])]
+        self._samples = []
+        for index, blank in enumerate(state["blank"]):
+            sample = map_tree(lambda leaf, i=index: leaf[i], stacked)
+            self._samples.append(Blank(sample) if blank else sample)
 
     def close(self) -> None:
         self._stream.close()

@@ -1,0 +1,66 @@
+"""BadSamples: what of a dataset could not be read, and when that is too much."""
+
+import traceback
+import warnings
+from typing import Literal
+
+from aexp_torch.errors import SpecError
+
+__all__ = ["BadSamples", "too_many"]
+
+
+class BadSamples:
+    """Keeps the indices of samples that could not be read; each counts once, however often it is met.
+
+    Args:
+      on_bad_sample: what such a sample is: an error, or left out.
+      limit: how many may be left out, None for any number.
+      name: what the data is, for messages.
+      noun: what is left out: "sample", or "batch" of a DataLoader.
+      who: how errors name the reader.
+    """
+
+    def __init__(self, on_bad_sample: Literal["raise", "skip"], limit: int | None, name: str, noun: str, who: str):
+        self._skips, self._limit = on_bad_sample == "skip", limit
+        self._name, self._noun, self._who = name, noun, who
+        self.indices: set[int] = set()
+
+    @property
+    def skips(self) -> bool:
+        """Whether bad samples are left out."""
+        return self._skips
+
+    def add(self, index: int, error: Exception) -> None:
+        """Takes note of a sample that could not be read.
+
+        Raises:
+          SpecError: bad samples are not left out, or there are too many.
+        """
+        what = (
+            f"{self._who}: expected to read {self._noun} {index} of {self._name}, got {type(error).__name__}: {error}"
+            if not isinstance(error, SpecError)
+            else str(error)
+        ).rstrip(".")
+        if not self._skips:
+            if isinstance(error, SpecError):
+                raise error
+            raise SpecError(f"{what}. Repair it, or leave such {self._noun}s out with on_bad_sample='skip'.") from error
+        if index in self.indices:
+            return
+        if not self.indices:
+            text = "".join(traceback.format_exception(error))
+            warnings.warn(
+                f"{what}. It is left out (on_bad_sample='skip'), and so are others without a further word.\n{text}",
+                stacklevel=2,
+            )
+        self.indices.add(index)
+        if self._limit is not None and len(self.indices) > self._limit:
+            raise SpecError(too_many(self._who, len(self.indices), self._limit, f"the last one: {what}")) from error
+
+
+def too_many(who: str, count: int, limit: int, more: str) -> str:
+    """Returns the text of the error."""
+    return (
+        f"{who}: expected at most max_bad_samples={limit} bad samples, got {count}; {more}. Repair the data, or allow"
+        " more of them (None: any number)."
+    )
