@@ -137,7 +137,8 @@ class Passes:
 
 def gives_back(data: dict | None, mask: Tensor | None, place: tuple[int, int | None], **_: Any) -> list[GivenBack]:
     """Returns a minibatch that is to be dealt out again, unless it was only added to make the pass even."""
-    return [] if place[1] is None else [GivenBack(place[0], place[1], data, mask)]
+    real = None if mask is None else torch.as_tensor(mask).numpy()
+    return [] if place[1] is None else [GivenBack(place[0], place[1], data, real)]
 
 
 def _blank(leaf: Tensor, mask: Tensor | None) -> Tensor:

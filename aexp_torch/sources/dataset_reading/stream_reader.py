@@ -204,8 +204,10 @@ class StreamReader(Reader):
             read = unpack_numbers(state["read"])
             slots.append(Progress(slot, num_slots, state["pass"], state["taken"], state["offset"], read, _ended(state)))
         pass_number, read = what_was_read(slots, [minibatch[:2] for minibatch in given_back], self._total)
-        # The slot that has read least has read no further than to the first minibatch that none of them has had.
-        behind = min(states, key=lambda state: (state["stream_pass"], state["number"]))
+        # The slot that has read least has read no further than to the first minibatch that none of them has had. (Slots
+        # that stand in an earlier pass had nothing in it.)
+        under_way = [state for state in states if state["stream_pass"] >= pass_number]
+        behind = min(under_way, key=lambda state: (state["stream_pass"], state["number"]))
         there = behind["stream_pass"], behind["number"]
         ahead = {(item.pass_number, item.number): item for item in given_back}
         ahead |= {(item["pass"], item["number"]): _as_given_back(item) for state in states for item in state["again"]}
