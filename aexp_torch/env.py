@@ -261,6 +261,11 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
         return 0, []
 
     @property
+    def skips_bad_samples(self) -> bool:
+        """Whether there are datasets whose bad samples are left out."""
+        return any(child.skips_bad_samples for child in self.children)
+
+    @property
     def bad_samples(self) -> dict[str, set[int]]:
         """Samples of datasets that could not be read and were left out: their indices, by source."""
         return {source: found for child in self.children for source, found in child.bad_samples.items()}

@@ -18,6 +18,8 @@ from aexp_torch.loading.trainer_side import TrainerSideSlots, border_of
 from aexp_torch.loading.trajectory import Actor, Drive
 from aexp_torch.loading.worker_process import Worker
 from aexp_torch.loading.worker_slots import WorkerSlots
+from aexp_torch.sources.dataset import DatasetEnv, check_bad_sample_options
+from aexp_torch.sources.dataset_reading.bad_samples import too_many
 from aexp_torch.specs import EnvSpec
 from aexp_torch.timestep import TimeStep
 
@@ -117,6 +119,9 @@ class Loader:
         self.resume_epochs = resume_epochs and episodes is None
         envs = _named(env, {"on_missing": on_missing, "feedback_timeout": feedback_timeout})
         self._pin_memory = pin_memory and torch.cuda.is_available()
+        if on_bad_sample is not None:
+            _set_bad_sample_options(envs, on_bad_sample, max_bad_samples)
+        self._bad_samples = {name: 0 for name, member in envs.items() if member.skips_bad_samples}
         self._num_slots = len(numbers) * world_size
         self._mixture = Mixture(list(envs), weights, seed)
         bell = Bell() if num_workers else None
@@ -168,6 +173,24 @@ class Loader:
             return self.epoch(lambda slots, place: slots.next(place).pin_memory())
         return self.epoch(lambda slots, place: slots.next(place))
 
+    @property
+    def bad_samples(self) -> int:
+        """How many samples of datasets were left out on this rank, each counted once (`on_bad_sample="skip"`)."""
+        return sum(len(found) for name in self._bad_samples for found in self._slots[name].bad_samples().values())
+
+    def _check_bad_samples(self, name: str) -> None:
+        """Sees to it that slots together leave out no more samples than one of them may."""
+        slots = self._slots[name]
+        count = slots.num_bad_samples()
+        if count == self._bad_samples[name]:
+            return
+        self._bad_samples[name] = count
+        found = slots.bad_samples()
+        for source in sources_of(slots.envs[0]):
+            limit, number = getattr(source, "max_bad_samples", None), len(found.get(source.name, ()))
+            if limit is not None and number > limit:
+                raise SpecError(too_many(f"Loader: {source.name}", number, limit, "in all slots together"))
+
     def drive(self, actor: Actor, num_steps: int) -> Drive:
         """Returns a sized, stateful iterable of trajectories; see `Drive`."""
         return Drive(self, actor, num_steps)
@@ -193,6 +216,8 @@ class Loader:
             else:
                 name, place = self._turn = self._turn or self._next_turn()
                 item = take(self._slots[name], place)
+                if self._bad_samples:
+                    self._check_bad_samples(name)
                 self._turn, self._current = None, (name, place, None)
             self._position += 1
             yield item
@@ -203,11 +228,11 @@ class Loader:
 
     def _episodes(self, take: Take) -> Iterator[Any]:
         """Yields whole passes of finite streams and the first N episodes of the others, source after source."""
-        for slots in self._slots.values():
+        for name, slots in self._slots.items():
             left = [env.stream_length for env in slots.envs]
             quotas = {
-                name: EpisodeQuota(self.episodes, spec.num_envs, self._num_slots, slots.numbers)
-                for name, spec in slots.envs[0].specs.items()
+                source: EpisodeQuota(self.episodes, spec.num_envs, self._num_slots, slots.numbers)
+                for source, spec in slots.envs[0].specs.items()
             }
             while True:
                 waiting = [place for place, length in enumerate(left) if _wants_more(place, length, quotas)]
@@ -215,6 +240,8 @@ class Loader:
                     break
                 for place in waiting:
                     timestep = take(slots, place)
+                    if self._bad_samples:
+                        self._check_bad_samples(name)
                     if left[place] is None:
                         timestep = quotas[timestep.source].filter(timestep, place)
                     else:
@@ -454,6 +481,19 @@ def _named(env: Env | Mapping[str, Env], options: dict[str, Any]) -> dict[str, E
             if value is not None:
                 setattr(member, option, value)
     return {name or member.name: member for name, member in zip(given, members, strict=True)}
+
+
+def _set_bad_sample_options(envs: dict[str, Env], on_bad_sample: Any, max_bad_samples: int | None) -> None:
+    check_bad_sample_options(on_bad_sample, max_bad_samples, "Loader")
+    datasets = [source for env in envs.values() for source in sources_of(env) if isinstance(source, DatasetEnv)]
+    if not datasets:
+        raise SpecError(
+            f"Loader: expected a dataset among {list(envs)} for on_bad_sample={on_bad_sample!r}, got none. Leave it out."
+        )
+    for env in envs.values():
+        env.close()
+    for source in datasets:
+        source.on_bad_sample, source.max_bad_samples = on_bad_sample, max_bad_samples
 
 
 def _recipe(env: Env) -> Env:

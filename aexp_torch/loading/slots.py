@@ -2,7 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from aexp_torch.env import Env
@@ -10,7 +10,7 @@ from aexp_torch.errors import EndOfStream, SpecError
 from aexp_torch.loading.revival import Revival, unpack_lost
 from aexp_torch.timestep import TimeStep
 
-__all__ = ["SlotTurns", "Slots"]
+__all__ = ["SlotTurns", "Slots", "union_of_indices"]
 
 
 class SlotTurns(ABC):
@@ -201,6 +201,14 @@ class SlotTurns(ABC):
         """Returns the outstanding timestep of the slot at `place`; an answer that it was given is dropped."""
 
     @abstractmethod
+    def num_bad_samples(self) -> int:
+        """Returns how many samples of datasets the slots have left out; one that two of them met counts twice."""
+
+    @abstractmethod
+    def bad_samples(self) -> dict[str, set[int]]:
+        """Returns the indices of samples that were left out, by source."""
+
+    @abstractmethod
     def states(self) -> list[tuple[dict, bool]]:
         """Returns the state of every slot, and whether its outstanding timestep is still to be handed out."""
 
@@ -328,6 +336,14 @@ class Slots(SlotTurns):
             env.close()
         self._iterators = [None] * len(self.envs)
 
+    def num_bad_samples(self) -> int:
+        """Returns how many samples of datasets the slots have left out; one that two of them met counts twice."""
+        return sum(len(indices) for env in self.envs for indices in env.bad_samples.values())
+
+    def bad_samples(self) -> dict[str, set[int]]:
+        """Returns the indices of samples that were left out, by source."""
+        return union_of_indices(env.bad_samples for env in self.envs)
+
     def states(self) -> list[tuple[dict, bool]]:
         """Returns the state of every slot, and whether its outstanding timestep is still to be handed out."""
         states = []
@@ -353,6 +369,15 @@ class Slots(SlotTurns):
                     timesteps = [revival.ending, env._outstanding] if ahead else [env._outstanding]
             if timesteps:
                 self._ahead[place] = timesteps
+
+
+def union_of_indices(found: Iterable[Mapping[str, Iterable[int]]]) -> dict[str, set[int]]:
+    """Returns the indices that any of the slots has found, by source."""
+    union: dict[str, set[int]] = {}
+    for by_source in found:
+        for source, indices in by_source.items():
+            union.setdefault(source, set()).update(indices)
+    return union
 
 
 def _passes(envs: list[Env]) -> tuple[list[int], list[int | None]] | None:

@@ -21,6 +21,7 @@ from aexp_torch.timestep import TimeStep
 
 __all__ = [
     "ANSWERED",
+    "BAD_SAMPLES",
     "BLOCK",
     "CALL",
     "DONE",
@@ -45,6 +46,7 @@ NOT_DUE, MISSING = -1, -2
 DONE = 3  # number of the request that was done last
 ERROR = 4  # bytes of error text instead of a timestep
 SOURCE, STEP = 5, 6  # of the timestep
+BAD_SAMPLES = 7  # how many samples of datasets were left out
 
 CALL = -1  # on a worker's board, in place of a slot: a message is in the pipe
 ALIVE_SECONDS = 1.0  # how often a worker that has nothing to do looks whether its trainer is still there
@@ -75,6 +77,7 @@ class Runner:
 
     def __init__(self, line: Line):
         self.slots = Slots(line.env, numbers=[line.number], **line.place)
+        self.counts_bad_samples = self.slots.envs[0].skips_bad_samples
         self.memory = line.memory
         self.words = line.memory.words
         self.views = Layout(line.specs, line.num_blocks).over(line.memory.array)
@@ -98,6 +101,8 @@ class Runner:
         words = self.words
         words[SOURCE] = self.views.write(words[BLOCK], timestep)
         words[STEP] = timestep.ticket.step
+        if self.counts_bad_samples:
+            words[BAD_SAMPLES] = self.slots.num_bad_samples()
 
     def _fail(self, error: Exception) -> None:
         """Tells the trainer what went wrong instead of a timestep."""
@@ -113,6 +118,8 @@ class Runner:
         """Does what is not a step: states, restarts and revivals."""
         if method == "state_dict":
             return self.slots.states()[0]
+        if method == "bad_samples":
+            return {source: sorted(indices) for source, indices in self.slots.bad_samples().items()}
         if method == "load_state_dict":
             self.slots.restart()
             self.slots.load_states([(arguments["state"], arguments["ahead"])])

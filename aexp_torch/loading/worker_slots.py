@@ -21,9 +21,10 @@ from aexp_torch.feedback import Mailbox
 from aexp_torch.loading.layout import Layout
 from aexp_torch.loading.revival import pack_last
 from aexp_torch.loading.shared import SharedMemory
-from aexp_torch.loading.slots import SlotTurns
+from aexp_torch.loading.slots import SlotTurns, union_of_indices
 from aexp_torch.loading.worker import (
     ANSWERED,
+    BAD_SAMPLES,
     BLOCK,
     DONE,
     ERROR,
@@ -242,6 +243,15 @@ class RemoteSlot:
         state, ahead = self.call("state_dict")
         return state, ahead or self._asked is not None
 
+    @property
+    def num_bad_samples(self) -> int:
+        """How many samples of datasets were left out, as of the last timestep."""
+        return self._words[BAD_SAMPLES]
+
+    def bad_samples(self) -> dict[str, list[int]]:
+        """Returns their indices, by source."""
+        return self.call("bad_samples") if self.worker.running else {}
+
     def call(self, method: str, **arguments: Any) -> Any:
         """Has the worker do something that is no step, and returns the result."""
         return self.worker.call(self._line, method, self.who, **arguments)
@@ -259,6 +269,7 @@ class RemoteSlot:
         for mailbox in self._mailboxes.values():
             mailbox.close()
         self._mailboxes, self._last, self.outstanding = {}, {}, None
+        self._words[BAD_SAMPLES] = 0
         self._take_back()
         self.budget.forget()
 
@@ -362,6 +373,14 @@ class WorkerSlots(SlotTurns):
             slot.forget()
         for env in self.envs:
             env.close()
+
+    def num_bad_samples(self) -> int:
+        """Returns how many samples of datasets the slots have left out; one that two of them met counts twice."""
+        return sum(slot.num_bad_samples for slot in self._slots)
+
+    def bad_samples(self) -> dict[str, set[int]]:
+        """Returns the indices of samples that were left out, by source."""
+        return union_of_indices(slot.bad_samples() for slot in self._slots)
 
     def states(self) -> list[tuple[dict, bool]]:
         """Returns the state of every slot, and whether its outstanding timestep is still to be handed out."""

@@ -171,6 +171,11 @@ class DatasetEnv(Env):
         return batches + 1 if self.episode == "pass" else batches
 
     @property
+    def skips_bad_samples(self) -> bool:
+        """Whether bad samples are left out."""
+        return self.on_bad_sample == "skip"
+
+    @property
     def bad_samples(self) -> dict[str, set[int]]:
         """What was left out in this slot: indices of samples (of batches of a `DataLoader`), by source."""
         return {self.name: self._passes.reader.bad_samples.indices} if self._recipe is not None else {}
