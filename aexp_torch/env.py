@@ -29,7 +29,7 @@ from aexp_torch.specs.union import union_of
 from aexp_torch.state import pack_generator, unpack_generator
 from aexp_torch.timestep import TimeStep, pack_timestep, restart, select_lanes, unpack_timestep
 
-__all__ = ["Env", "Stage", "seed_sequence"]
+__all__ = ["Env", "Stage", "origin_of", "seed_sequence"]
 
 _new_tuple = tuple.__new__  # half the time of TimeStep(...)
 
@@ -370,16 +370,19 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
         if self._outstanding is not None:
             self._outstanding.ticket._address.owner = self
 
-    def go_on_after(self, steps: dict[str, int]) -> None:
+    def go_on_after(self, steps: dict[str, int], origin: dict | None = None) -> None:
         """Tells a freshly placed environment how far its sources had come in a process that was lost.
 
         A live source starts anew, data goes on at its next unread minibatch.
 
         Args:
           steps: by source, the ticket's step of the timestep that was handed out last.
+          origin: of the state that the lost one was restored from, where step 0 was in the data; see `origin_of`.
         """
-        for child in self.children:
-            child.go_on_after(steps)
+        below = [None] * len(self.children) if origin is None else origin["children"]
+        for child, child_origin in zip(self.children, below, strict=True):
+            child.go_on_after(steps, child_origin)
+
     def check_state(self, state: dict) -> None:
         """Raises a SpecError where a state was taken from another pipeline."""
         mine = (type(self).__name__, self.name, len(self.children))
@@ -442,6 +445,13 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
         if isinstance(stage, type):
             return stage(self, **kwargs)
         return Function(self, functools.partial(stage, **kwargs) if kwargs else stage)
+
+
+def origin_of(state: dict) -> dict | None:
+    """Returns, from the state of an environment, where its streams of data began; None where that is the beginning."""
+    children = [origin_of(child) for child in state["children"]]
+    own = state.get("origin")
+    return None if own is None and not any(children) else {"origin": own, "children": children}
 
 
 class Stage(Env):

@@ -167,11 +167,11 @@ class SlotTurns(ABC):
         Raises:
           SpecError: a source cannot be divided.
         """
-        unseen = {
-            number: (slot, int(state["ahead"][number]) + (int(number) in again))
-            for state in states
-            for number, slot in state["slots"].items()
-        }
+        unseen = {}
+        for state in states:
+            for number, slot in state["slots"].items():
+                ending = slot.get("revival", {}).get("ending") is not None  # the stream's own timestep follows it
+                unseen[number] = slot, int(state["ahead"][number]) + (int(number) in again) + ending
         slots = [unseen[number] for number in sorted(unseen, key=int)]
         self.begin()
         divided = [env.divide_anew(slots) for env in self.envs]
@@ -275,17 +275,18 @@ class Slots(SlotTurns):
         if self._revivals[place].over:
             del self._revivals[place]
 
-    def revive(self, place: int, last: dict[str, TimeStep], restarts: int) -> None:
+    def revive(self, place: int, last: dict[str, TimeStep], restarts: int, origin: dict | None = None) -> None:
         """Has the slot at `place` go on, in this process, where one that was lost stood.
 
         Args:
           place: of the slot.
           last: by source, the timestep that was handed out last.
           restarts: how often this slot was lost.
+          origin: of the state that it was restored from.
         """
         env = self.envs[place]
         env.place(slot=self.numbers[place], restarts=restarts, **self._place)
-        env.go_on_after({source: timestep.ticket.step for source, timestep in last.items()})
+        env.go_on_after({source: timestep.ticket.step for source, timestep in last.items()}, origin)
         self._iterators[place] = None
         self._ahead.pop(place, None)
         self._revivals[place] = Revival(last)

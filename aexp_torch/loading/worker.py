@@ -128,7 +128,8 @@ class Runner:
         if method == "show_again":
             self.show(self.slots.show_again(0))
         if method == "revive":
-            self.slots.revive(0, unpack_last(arguments["last"], self.slots.envs[0]), arguments["restarts"])
+            last = unpack_last(arguments["last"], self.slots.envs[0])
+            self.slots.revive(0, last, arguments["restarts"], arguments["origin"])
         return None
 
 

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from aexp_torch.env import Env
+from aexp_torch.env import Env, origin_of
 from aexp_torch.feedback import Mailbox
 from aexp_torch.loading.layout import Layout
 from aexp_torch.loading.revival import pack_last
@@ -112,6 +112,7 @@ class RemoteSlot:
         self._free, self._lent = deque(range(num_blocks)), dict[int, Lent]()
         self._give_back = _giver_back(self._free, self._lent)
         self._last: dict[str, TimeStep] = {}
+        self._origin: dict | None = None  # where the data of a restored stream began
         self._asked: int | None = None  # the block that the worker is writing
         self.outstanding: TimeStep | None = None
 
@@ -220,7 +221,14 @@ class RemoteSlot:
         What the lost one had finished, but not handed out, is lost with it.
         """
         asked = self._take_back()
-        self.worker.call_once(self._line, "revive", self.who, last=pack_last(self._last), restarts=self.budget.restarts)
+        self.worker.call_once(
+            self._line,
+            "revive",
+            self.who,
+            last=pack_last(self._last),
+            restarts=self.budget.restarts,
+            origin=self._origin,
+        )
         if asked:
             self._ask()
 
@@ -263,6 +271,7 @@ class RemoteSlot:
         self.forget()
         if self.worker.running or method != "restart":
             self.call(method, **arguments)
+        self._origin = origin_of(arguments["state"]) if "state" in arguments else None
 
     def forget(self) -> None:
         """Starts from nothing, here: the worker's stream was restarted, restored or ended. Later answers are refused."""

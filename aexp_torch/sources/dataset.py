@@ -204,6 +204,7 @@ class DatasetEnv(Env):
         self._asked: Minibatch | None = None  # its x was shown, its y is still owed
         self._pass_over = True  # the next x opens an episode
         self._shown_before = 0  # timesteps that a process showed which was lost
+        self._origin: dict | None = None  # where the stream began, if not at the first minibatch
         self._completed: list[Minibatch | None] = [None, None]  # what the last two timesteps have shown in full
         self._specs = self.make_specs()  # what does not fit together is refused before the first timestep
 
@@ -299,19 +300,26 @@ class DatasetEnv(Env):
         reward = torch.zeros(num_envs) if reward is None or step_type == StepType.FIRST else reward
         return TimeStep(torch.full((num_envs,), step_type, dtype=torch.int8), reward, torch.ones(num_envs), observation)
 
-    def go_on_after(self, steps: dict[str, int]) -> None:
+    def go_on_after(self, steps: dict[str, int], origin: dict | None = None) -> None:
         """Goes on at the next unread minibatch; a y that was still owed is not told."""
         self.open()
-        length = self.stream_length
-        shown = steps.get(self.name, -1) + 1
-        self._shown_before = shown % length if length else shown
+        if origin is not None:
+            self._origin = origin["origin"]
+            self._passes.load_state_dict(self._origin)
+        self._shown_before = steps.get(self.name, -1) + 1
 
     def _skip(self, timesteps: int) -> None:
         """Passes over the minibatches that were shown in so many timesteps."""
         two_each = self.mode == "split" or self.episode == "batch"
         told_alone = self.mode == "delayed" and self.episode == "pass"
         while timesteps > 0:
-            minibatch = self._passes.next()
+            try:
+                minibatch = self._passes.next(wanted=False)
+            except EndOfStream:
+                timesteps -= self.mode == "delayed" and self.episode is None  # the last y came alone
+                self._passes.begin()
+                self._pass_over = True
+                continue
             self._pass_over = self.episode == "batch" or (self.episode == "pass" and minibatch.closes)
             timesteps -= 2 if two_each or (told_alone and minibatch.closes) else 1
 
@@ -323,6 +331,7 @@ class DatasetEnv(Env):
             "asked": self._asked and self._asked._asdict(),
             "pass_over": self._pass_over,
             "shown_before": self._shown_before,
+            "origin": self._origin,
             "completed": [minibatch and minibatch._asdict() for minibatch in self._completed],
             "bad_samples": sorted(self._passes.reader.bad_samples.indices),
         }
@@ -333,18 +342,22 @@ class DatasetEnv(Env):
         self._passes.load_state_dict(state["passes"])
         self._asked = state["asked"] and Minibatch(**state["asked"])
         self._pass_over, self._shown_before = state["pass_over"], state["shown_before"]
+        self._origin = state["origin"]
         self._completed = [completed and Minibatch(**completed) for completed in state["completed"]]
         self._passes.reader.bad_samples.indices = set(state["bad_samples"])
 
     def divide_anew(self, states: list[tuple[dict, int]]) -> dict:
         """Deals the minibatches that no slot has shown in full out among the slots of this division."""
+        self.open()
         given_back: list[GivenBack] = []
         for state, unseen in states:
             self.check_state(state)
-            items = [*state["completed"][len(state["completed"]) - unseen :], state["asked"]]
+            items = [*state["completed"][max(0, len(state["completed"]) - unseen) :], state["asked"]]
             given_back += [found for item in items if item is not None for found in gives_back(**item)]
+        passes = self._passes.divide_anew([state["passes"] for state, _ in states], given_back)
         return self.state_dict() | {
-            "passes": self._passes.divide_anew([state["passes"] for state, _ in states], given_back),
+            "passes": passes,
+            "origin": passes,
             "bad_samples": sorted({index for state, _ in states for index in state["bad_samples"]}),
         }
 

@@ -52,14 +52,17 @@ class Passes:
         self._ahead: tuple[dict, Tensor | None, tuple[int, int | None]] | None = None
         self.reader.restart()
 
-    def next(self) -> Minibatch:
+    def next(self, wanted: bool = True) -> Minibatch:
         """Returns the next minibatch, of the next pass where one is over.
+
+        Args:
+          wanted: False need not read its data.
 
         Raises:
           EndOfStream: after the last pass.
           SpecError: no pass has a minibatch for this slot.
         """
-        data, mask, place = self._ahead or self._read_on()
+        data, mask, place = self._ahead or self._read_on(wanted)
         self._ahead = None
         opens = self._place == 0
         self._place += 1
@@ -68,12 +71,12 @@ class Passes:
             self._passes, self._place = self._passes + 1, 0
         return Minibatch(data, mask, opens, closes, place)
 
-    def _read_on(self) -> tuple[dict, Tensor | None, tuple[int, int | None]]:
+    def _read_on(self, wanted: bool) -> tuple[dict, Tensor | None, tuple[int, int | None]]:
         """Reads a minibatch, in a later pass where one has none for this slot."""
         for _ in range(self.num_slots + 1):
             if self.epochs is not None and self._passes >= self.epochs:
                 raise EndOfStream(f"{self.who}: {self.epochs} passes over the data are done.")
-            minibatch = self._read()
+            minibatch = self._read(wanted)
             if minibatch is not None:
                 return minibatch
             self._passes += 1
@@ -85,9 +88,9 @@ class Passes:
             " fewer slots (in_flight)."
         )
 
-    def _read(self) -> tuple[dict, Tensor | None, tuple[int, int | None]] | None:
+    def _read(self, wanted: bool = True) -> tuple[dict, Tensor | None, tuple[int, int | None]] | None:
         try:
-            data, mask = self.reader.next_batch()
+            data, mask = self.reader.next_batch(wanted)
         except StopIteration:
             return None
         real = None if mask is None else torch.as_tensor(mask)

@@ -1,6 +1,8 @@
 """Ranks: every sample once a pass over all of them, equal numbers of steps, and going on with other slots and ranks."""
 
 import io
+import os
+import signal
 from collections import Counter
 
 import pytest
@@ -179,7 +181,7 @@ def test_a_rank_sees_every_world_size_th_minibatch_of_the_common_order(kind, wor
     passes = [alone[:6], alone[6:12], alone[12:]]
     if world_size == 4:
         passes = [minibatches + minibatches[:2] for minibatches in passes]
-    common = sum(passes, [])
+    common = [minibatch for minibatches in passes for minibatch in minibatches]
     steps = len(common) // world_size
     for rank, loader in enumerate(all_ranks(env, world_size, steps_per_epoch=steps, in_flight=world_size * slots_each)):
         assert [samples([timestep]) for timestep in answered(loader)] == common[rank::world_size]
@@ -251,7 +253,7 @@ def test_workers_give_what_this_process_gives(kind, uneven, num_workers):
 
 
 def test_every_slot_is_the_same_for_every_division_of_the_same_slots():
-    def slots(world_size, num_workers):
+    def slots(env, world_size, num_workers):
         found = {}
         for loader in all_ranks(
             env, world_size, in_flight=6, steps_per_epoch=24 // world_size, num_workers=num_workers
@@ -262,10 +264,10 @@ def test_every_slot_is_the_same_for_every_division_of_the_same_slots():
         return found
 
     for env in (make("map style"), make("shuffled stream"), ae.GymnasiumEnv("CartPole-v1", num_envs=3)):
-        alone = slots(1, 0)
+        alone = slots(env, 1, 0)
         assert len(alone) == 6
         for division in ((1, 2), (2, 0), (2, 1), (3, 0), (6, 0)):
-            others = slots(*division)
+            others = slots(env, *division)
             assert others.keys() == alone.keys()
             for slot in alone:
                 assert streams_differ(alone[slot], others[slot]) is None, division
@@ -386,8 +388,11 @@ def check_rest(env, before, after, taken, passes, replay=False):
 
 
 @pytest.mark.parametrize("replay", [False, True])
-@pytest.mark.parametrize("mode", ["joint", "delayed", "split"])
-@pytest.mark.parametrize("kind", SIZED)
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [(kind, "joint") for kind in SIZED]
+    + [(kind, mode) for kind in ("shuffled columns", "shuffling loader") for mode in ("delayed", "split")],
+)
 @pytest.mark.parametrize(("before", "after"), DIVISIONS, ids=str)
 def test_a_dataset_goes_on_with_other_slots_and_ranks(before, after, kind, mode, replay):
     length = len(ae.Loader(make(kind, mode=mode, epochs=2), in_flight=before[1], world_size=before[0], uneven="pad"))
@@ -402,8 +407,10 @@ def test_other_episodes_go_on_too(kind, options):
         check_rest(make(kind, epochs=2, **options), (2, 4, 0), (1, 3, 0), taken, 2)
 
 
-@pytest.mark.parametrize("mode", ["joint", "split"])
-@pytest.mark.parametrize("kind", [*SIZED, *UNSIZED])
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [(kind, "joint") for kind in (*SIZED, *UNSIZED)] + [("shuffled columns", "split"), ("shuffled stream", "split")],
+)
 @pytest.mark.parametrize(("before", "after"), DIVISIONS, ids=str)
 def test_an_endless_dataset_goes_on_with_other_slots_and_ranks(before, after, kind, mode):
     env, per = make(kind, mode=mode), 1 if mode == "joint" else 2
@@ -447,6 +454,46 @@ def test_minibatches_that_workers_had_read_ahead_from_a_stream_come_again():
                 rest = [row for loader in new for row in samples(answered(loader, steps))]
                 close(new)
                 assert done + Counter(rest) == dict.fromkeys(range(NUM_SAMPLES), passes)
+
+
+@pytest.mark.parametrize("taken", [1, 2, 3])
+def test_a_batch_that_was_interrupted_in_a_worker_comes_again(taken):
+    for mode in ("joint", "split"):
+        check_rest(make("columns", mode=mode, epochs=2), (1, 4, 2), (2, 2, 0), taken, 2, replay=True)
+
+
+@pytest.mark.parametrize("kind", ["columns", "loader", "stream"])
+@pytest.mark.parametrize("uneven", ["cycle", "stop"])
+def test_the_rest_of_a_pass_is_made_even_too(kind, uneven):
+    for taken in range(1, 6):
+        (old,) = divide(make(kind), (1, 1, 0), steps_per_epoch=99)
+        done = samples(answered(old, taken))
+        new = go_on([old], make(kind), (4, 8, 0), steps_per_epoch=99, uneven=uneven)
+        left = 6 - taken
+        steps = -(-left // 4) if uneven == "cycle" else left // 4
+        rest = Counter(row for loader in new for row in samples(answered(loader, steps)) if steps)
+        if uneven == "cycle":
+            assert set(rest) | set(done) == set(range(NUM_SAMPLES)) and not set(rest) & set(done)
+        else:
+            assert sorted(rest) == list(range(4 * taken, min(4 * taken + 16 * steps, NUM_SAMPLES)))
+        if steps or uneven == "stop":
+            usual = Counter(row for loader in new for row in samples(answered(loader, 1)))
+            assert set(range(16)) == set(usual), "the next pass, from its beginning"
+
+
+@pytest.mark.parametrize("kind", ["shuffled columns", "shuffled stream"])
+def test_a_worker_that_is_lost_after_a_division_goes_on_within_the_pass(kind):
+    (old,) = divide(make(kind), (1, 1, 0), steps_per_epoch=99)
+    timesteps = answered(old, 2)
+    (new,) = go_on([old], make(kind), (1, 2, 2), steps_per_epoch=99)
+    stream = iter(new)
+    timesteps += [snapshot(next(stream)), snapshot(next(stream))]
+    for worker in new._workers:
+        os.kill(worker._process.pid, signal.SIGKILL)
+    with pytest.warns(UserWarning, match="Restarted"):
+        timesteps += [snapshot(next(stream)), snapshot(next(stream))]
+    new.close()
+    assert Counter(samples(timesteps)) == dict.fromkeys(range(NUM_SAMPLES), 1)
 
 
 def test_a_dataset_may_be_divided_anew_again_and_again():

@@ -2,6 +2,8 @@
 
 import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from aexp_torch.errors import SpecError
@@ -23,12 +25,22 @@ class BadSamples:
     def __init__(self, on_bad_sample: Literal["raise", "skip"], limit: int | None, name: str, noun: str, who: str):
         self._skips, self._limit = on_bad_sample == "skip", limit
         self._name, self._noun, self._who = name, noun, who
+        self._has_warned = False
         self.indices: set[int] = set()
 
     @property
     def skips(self) -> bool:
         """Whether bad samples are left out."""
         return self._skips
+
+    @contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """Does not count what is met while something is only looked at: its turn comes."""
+        before = set(self.indices)
+        try:
+            yield
+        finally:
+            self.indices = before
 
     def add(self, index: int, error: Exception) -> None:
         """Takes note of a sample that could not be read.
@@ -47,7 +59,8 @@ class BadSamples:
             raise SpecError(f"{what}. Repair it, or leave such {self._noun}s out with on_bad_sample='skip'.") from error
         if index in self.indices:
             return
-        if not self.indices:
+        if not self._has_warned:
+            self._has_warned = True
             text = "".join(traceback.format_exception(error))
             warnings.warn(
                 f"{what}. It is left out (on_bad_sample='skip'), and so are others without a further word.\n{text}",

@@ -5,11 +5,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from aexp_torch.sources.dataset_reading.bad_samples import BadSamples
-from aexp_torch.sources.dataset_reading.padding import pad
+from aexp_torch.sources.dataset_reading.padding import pad, take_rows
 from aexp_torch.sources.dataset_reading.pass_seed import pass_rng
 from aexp_torch.sources.dataset_reading.reader import GivenBack, Minibatch, Reader, check_same
 from aexp_torch.sources.dataset_reading.reading_options import ReadingOptions
 from aexp_torch.sources.dataset_reading.rest import Progress, pack_numbers, unpack_numbers, what_was_read
+from aexp_torch.specs import map_tree
 
 __all__ = ["IndexedReader"]
 
@@ -51,9 +52,10 @@ class IndexedReader(Reader):
         return [self._count(number) for number in range(self.pass_number, max(self._read, default=-1) + 1)]
 
     def peek(self) -> dict[str, Any]:
-        return self._data.gather(np.arange(min(self.batch_size, len(self._data))))[0]
+        with self.bad_samples.uncounted():
+            return self._data.gather(np.arange(min(self.batch_size, len(self._data))))[0]
 
-    def next_batch(self) -> Minibatch:
+    def next_batch(self, wanted: bool = True) -> Minibatch:
         if self._position >= self.num_batches_here:
             self._next_pass()
             raise StopIteration
@@ -64,14 +66,21 @@ class IndexedReader(Reader):
             if self._left is None:
                 self._left = np.setdiff1d(np.arange(self._total), self._read[self.pass_number])
             number = int(self._left[number])
-        indices = self._indices(number)
-        tree, good = self._data.gather(indices)
-        batch = pad(tree, len(indices), self.batch_size, good)
-        if added and self._options.uneven == "pad":
-            batch = batch[0], np.zeros(self.batch_size, np.bool_)
+        if not wanted:
+            batch: Minibatch = {}, None
+        elif added and self._options.uneven == "pad":
+            rows = np.zeros(self.batch_size, np.int64)
+            batch = map_tree(lambda leaf: take_rows(leaf, rows), self.peek()), rows != 0
+        else:
+            batch = self._minibatch(number)
         self._position += 1
         self.last = self.pass_number, None if added else number
         return batch
+
+    def _minibatch(self, number: int) -> Minibatch:
+        indices = self._indices(number)
+        tree, good = self._data.gather(indices)
+        return pad(tree, len(indices), self.batch_size, good)
 
     def restart(self) -> None:
         if self._position:

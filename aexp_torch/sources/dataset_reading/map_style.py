@@ -38,7 +38,8 @@ class MapStyle:
         self.bad_samples = bad_samples or BadSamples("raise", None, type(data).__name__, "sample", who)
         if self._length:
             longest = self._samples if self._length <= MAX_SAMPLES_TO_MEASURE else None
-            self._format = SampleFormat(next(self._samples()), who, text_length, longest)
+            with self.bad_samples.uncounted():
+                self._format = SampleFormat(next(self._samples()), who, text_length, longest)
 
     def __len__(self) -> int:
         return self._length

@@ -63,8 +63,11 @@ class Reader(ABC):
         """Returns example data (leading axis 1 or more) for building specs. Nothing moves and nothing is consumed."""
 
     @abstractmethod
-    def next_batch(self) -> Minibatch:
+    def next_batch(self, wanted: bool = True) -> Minibatch:
         """Returns the next minibatch of this slot.
+
+        Args:
+          wanted: False may return an empty one in its place, without reading it.
 
         Returns:
           The nested dict of numpy arrays or torch tensors `[B, ...]`, in fresh memory, and the mask: bool `[B]`, False

@@ -77,7 +77,7 @@ class StreamReader(Reader):
     def peek(self) -> dict[str, Any]:
         return map_tree(copy_leaf, self._batches.example)
 
-    def next_batch(self) -> Minibatch:
+    def next_batch(self, wanted: bool = True) -> Minibatch:
         num_slots = self._options.num_slots
         minibatch = self._take((self._options.slot - self._offset) % num_slots + self._taken * num_slots)
         if minibatch is None:
