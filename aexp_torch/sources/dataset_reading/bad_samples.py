@@ -8,7 +8,7 @@ from typing import Literal
 
 from aexp_torch.errors import SpecError
 
-__all__ = ["BadSamples", "too_many"]
+__all__ = ["BadSamples", "in_short", "too_many"]
 
 
 class BadSamples:
@@ -49,7 +49,7 @@ class BadSamples:
           SpecError: bad samples are not left out, or there are too many.
         """
         what = (
-            f"{self._who}: expected to read {self._noun} {index} of {self._name}, got {type(error).__name__}: {error}"
+            f"{self._who}: expected to read {self._noun} {index} of {self._name}, got {in_short(error)}"
             if not isinstance(error, SpecError)
             else str(error)
         ).rstrip(".")
@@ -69,6 +69,12 @@ class BadSamples:
         self.indices.add(index)
         if self._limit is not None and len(self.indices) > self._limit:
             raise SpecError(too_many(self._who, len(self.indices), self._limit, f"the last one: {what}")) from error
+
+
+def in_short(error: Exception) -> str:
+    """Returns the type of an error and what it says, in one line: its first one and, of a traceback, its last."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {' ... '.join(dict.fromkeys((lines[0], lines[-1])))}".rstrip(": .")
 
 
 def too_many(who: str, count: int, limit: int, more: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from aexp_torch.errors import AexpError, SpecError
-from aexp_torch.sources.dataset_reading.bad_samples import BadSamples
+from aexp_torch.sources.dataset_reading.bad_samples import BadSamples, in_short
 from aexp_torch.sources.dataset_reading.plain_values import from_plain, to_plain
 from aexp_torch.sources.dataset_reading.sample_format import Blank, SampleFormat, copy_leaf
 from aexp_torch.sources.dataset_reading.whole_stream import as_a_whole
@@ -56,6 +56,7 @@ class ResumableStream:
         self._pass_number, self._num_read = 0, 0
         self._between: dict[str, Any] | None = None  # the state, as loaded, in which the pass before left the data
         self._held: dict[str, Any] | None = None
+        self._held_raised = False
         self._make_format = make_format
         self._format: SampleFormat | None = None
         self._begin()
@@ -82,12 +83,15 @@ class ResumableStream:
     def state_dict(self) -> dict[str, Any]:
         running = self._iterator if self._held is not None else None
         data = self._between if self._between is not None else self._passes.state(running)
+        if self._held_raised and data is not None:
+            data.pop("dataset", None)  # StatefulDataLoader's own state does not count an item that raised
         return {
             "seed": self._passes.seed,
             "pass": self._pass_number,
             "num_read": self._num_read,
             "held": to_plain(self._held, self._who),
             "held_is_blank": isinstance(self._held, Blank),
+            "held_raised": self._held_raised,
             "data": to_plain(data, self._who),
         }
 
@@ -96,7 +100,7 @@ class ResumableStream:
         self._passes.renew()
         self._passes.seed = state["seed"]
         self._pass_number, self._num_read = state["pass"], state["num_read"]
-        self._held, self._between = from_plain(state["held"]), None
+        self._held, self._between, self._held_raised = from_plain(state["held"]), None, state["held_raised"]
         if state["held_is_blank"]:
             self._held = Blank(self._held)
         if self._held is None:
@@ -129,6 +133,7 @@ class ResumableStream:
         if item is _END:
             return None
         self._num_read += 1
+        self._held_raised = isinstance(item, _Unreadable)
         if isinstance(item, _Unreadable):
             self.bad_samples.add(index, item.error)
             return self._format.blank()  # type: ignore[union-attr]
@@ -152,8 +157,8 @@ class ResumableStream:
                 return _Unreadable(error)
             why = "its first one says what all look like" if self._format is None else "it cannot go on after an error"
             raise SpecError(
-                f"{self._who}: expected to read {self._noun} {index} of {self._name}, got {type(error).__name__}:"
-                f" {str(error).rstrip('.')}. Catch it in {self._name}, on_bad_sample='skip' does not help here: {why}."
+                f"{self._who}: expected to read {self._noun} {index} of {self._name}, got {in_short(error)}. Catch it in"
+                f" {self._name}, on_bad_sample='skip' does not help here: {why}."
             ) from error
 
     def _skip(self) -> None:
