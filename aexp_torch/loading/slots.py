@@ -98,6 +98,7 @@ class SlotTurns(ABC):
     def hand_out_again(self, place: int, packed: dict) -> TimeStep:
         """Returns a timestep that `left_behind` gave; an answer to it is checked and dropped."""
         return unpack_lost(packed, self.envs[0], self.numbers[place])
+
     def _turns_due(self) -> list[int]:
         """Returns how many turns every slot has in this pass; nothing where slots just take turns."""
         if not self._asked_passes:

@@ -206,7 +206,7 @@ class TrainerSideSlots(SlotTurns):
     Args:
       env: the whole pipeline.
       make: builds the slots of the part below, as `WorkerSlots` does.
-      place: seed, numbers, num_slots and seed_prefix, as for every SlotTurns.
+      place: seed, numbers, num_slots and so on, as for every SlotTurns.
     """
 
     def __init__(self, env: Env, make: Callable[[Env], SlotTurns], **place: Any):
@@ -264,6 +264,14 @@ class TrainerSideSlots(SlotTurns):
         chain = self._chains[place]
         gone_on = chain.ahead or self._below.left_behind(place) is not None
         return pack_timestep(chain.shown) if gone_on else None
+
+    def num_bad_samples(self) -> int:
+        """Returns how many samples of datasets the slots have left out; one that two of them met counts twice."""
+        return self._below.num_bad_samples()
+
+    def bad_samples(self) -> dict[str, set[int]]:
+        """Returns the indices of samples that were left out, by source."""
+        return self._below.bad_samples()
 
     def states(self) -> list[tuple[dict, bool]]:
         """Returns the state of every slot, and whether its outstanding timestep is still to be handed out."""

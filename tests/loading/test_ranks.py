@@ -456,6 +456,12 @@ def test_minibatches_that_workers_had_read_ahead_from_a_stream_come_again():
                 assert done + Counter(rest) == dict.fromkeys(range(NUM_SAMPLES), passes)
 
 
+def test_stages_on_the_trainers_side_go_on_with_other_slots():
+    env = make("map style", mode="delayed", epochs=2).pipe(ae.TrainerSide).pipe(ae.ObserveReward)
+    for taken, replay in ((1, False), (3, True), (4, False)):
+        check_rest(env, (1, 4, 2), (2, 2, 1), taken, 2, replay)
+
+
 @pytest.mark.parametrize("taken", [1, 2, 3])
 def test_a_batch_that_was_interrupted_in_a_worker_comes_again(taken):
     for mode in ("joint", "split"):
