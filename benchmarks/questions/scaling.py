@@ -5,7 +5,6 @@ workers asked for. More workers than the process may use cores are not started: 
 """
 
 import multiprocessing
-import os
 import warnings
 
 import torch
@@ -89,7 +88,7 @@ def loader(turns: Turns, num_workers: int) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         streams = ae.Loader(env, num_workers=num_workers, steps_per_epoch=NUM_STEPS)
-    capped = f", capped with a warning: {len(os.sched_getaffinity(0))} cores" if caught else ""
+    capped = ", capped with a warning" if caught else ""
     try:
         for number, timestep in enumerate(streams):
             timestep.reply(action)
