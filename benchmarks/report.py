@@ -140,6 +140,8 @@ def draw_bars(axis: Any, contest: dict[str, Any]) -> None:
         axis.set_xlim(min(medians) / 2, max(medians) * 3)
     else:
         axis.set_xlim(0, max(medians, default=1) * 1.12)
+    for bar, row in zip(bars, rows, strict=True):
+        bar.set_alpha(0.4 if row["status"] == "quoted" else 1.0)
     axis.bar_label(bars, [number(median) for median in medians], padding=3, fontsize=8)
 
 
@@ -164,6 +166,7 @@ def draw_lines(axis: Any, contest: dict[str, Any]) -> None:
         axis.minorticks_off()
     else:
         axis.set_ylim(bottom=0)
+        axis.yaxis.set_major_formatter("{x:,.0f}")
     axis.set_xticks(places, [f"{place:,}" for place in places])
     axis.set_xlabel(contest["axis"], fontsize=8)
     axis.grid(alpha=0.3)
