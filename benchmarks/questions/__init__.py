@@ -1,0 +1,8 @@
+"""One file per question. Each has a docstring that says what is asked, and `contests()`, which says who takes part.
+
+Nothing is imported here: a contestant runs in a process of its own and starts with what its question needs.
+"""
+
+__all__ = ["QUESTIONS"]
+
+QUESTIONS = ("transport", "round_trip", "cartpole", "slow", "scaling", "fit", "memory")
