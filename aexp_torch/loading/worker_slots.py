@@ -10,7 +10,6 @@ A worker that is lost (killed, hanging) or a slot that raises is replaced; see `
 
 import copy
 import weakref
-from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -109,7 +108,7 @@ class RemoteSlot:
         self._blocks = self._memory.array.view(Lease)
         self._line = worker.add(Line(env, place, number, stream.specs, num_blocks, self._memory), self)
         self._mailboxes: dict[str, SlotMailbox] = {}
-        self._free, self._lent = deque(range(num_blocks)), dict[int, Lent]()
+        self._free, self._lent = list(range(num_blocks)), dict[int, Lent]()
         self._give_back = _giver_back(self._free, self._lent)
         self._last: dict[str, TimeStep] = {}
         self._origin: dict | None = None  # where the data of a restored stream began
@@ -124,7 +123,7 @@ class RemoteSlot:
 
     def _ask(self, answered: int = NOT_DUE) -> None:
         words = self._words
-        self._asked = words[BLOCK] = self._free.popleft()
+        self._asked = words[BLOCK] = self._free.pop()
         words[ANSWERED] = answered
         words[ERROR] = 0
         words[REQUEST] += 1
@@ -165,9 +164,9 @@ class RemoteSlot:
 
     def show_again(self) -> TimeStep:
         """Returns the worker's outstanding timestep once more; an answer that it was given is dropped."""
-        self._words[BLOCK] = self._free[0]
+        self._words[BLOCK] = self._free[-1]
         self.call("show_again")
-        self._asked = self._free.popleft()
+        self._asked = self._free.pop()
         return self._receive()
 
     def _wait(self) -> None:
@@ -401,7 +400,7 @@ class WorkerSlots(SlotTurns):
             slot.renew("load_state_dict", state=state, ahead=ahead)
 
 
-def _giver_back(free: deque[int], lent: dict[int, Lent]):
+def _giver_back(free: list[int], lent: dict[int, Lent]):
     def give_back(reference: Lent) -> None:
         del lent[reference.block]
         free.append(reference.block)
