@@ -111,6 +111,7 @@ class RemoteSlot:
         self._free, self._lent = list(range(num_blocks)), dict[int, Lent]()
         self._give_back = _giver_back(self._free, self._lent)
         self._last: dict[str, TimeStep] = {}
+        self._restored: dict | None = None  # what the stream was restored from, until its first timestep
         self._origin: dict | None = None  # where the data of a restored stream began
         self._asked: int | None = None  # the block that the worker is writing
         self.outstanding: TimeStep | None = None
@@ -201,6 +202,7 @@ class RemoteSlot:
         source = self._layout.sources[place]
         timestep = self._layout.read(lease, place, self._ticket(source, words[STEP]))
         self.outstanding = self._last[source] = timestep
+        self._restored = None
         self.budget.steps += 1
         if not self._stream.specs[source].action:
             self._ask()
@@ -220,14 +222,11 @@ class RemoteSlot:
         What the lost one had finished, but not handed out, is lost with it.
         """
         asked = self._take_back()
-        self.worker.call_once(
-            self._line,
-            "revive",
-            self.who,
-            last=pack_last(self._last),
-            restarts=self.budget.restarts,
-            origin=self._origin,
-        )
+        if self._restored is not None:
+            self.worker.call_once(self._line, "load_state_dict", self.who, **self._restored)
+        else:
+            last, restarts = pack_last(self._last), self.budget.restarts
+            self.worker.call_once(self._line, "revive", self.who, last=last, restarts=restarts, origin=self._origin)
         if asked:
             self._ask()
 
@@ -270,7 +269,8 @@ class RemoteSlot:
         self.forget()
         if self.worker.running or method != "restart":
             self.call(method, **arguments)
-        self._origin = origin_of(arguments["state"]) if "state" in arguments else None
+        self._restored = arguments or None
+        self._origin = origin_of(arguments["state"]) if arguments else None
 
     def forget(self) -> None:
         """Starts from nothing, here: the worker's stream was restarted, restored or ended. Later answers are refused."""

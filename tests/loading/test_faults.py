@@ -302,6 +302,36 @@ def test_a_state_taken_around_a_restart_goes_on_exactly(stop, after):
     resumed.close()
 
 
+@pytest.mark.parametrize("make", ["environment", "data"])
+def test_a_restored_slot_that_is_lost_before_its_first_timestep_is_restored_again(make):
+    def make_loader() -> ae.Loader:
+        data = ae.DatasetEnv({"x": torch.arange(24.0)[:, None]}, batch_size=2, shuffle=True, epochs=None)
+        env = ae.GymnasiumEnv("CartPole-v1", num_envs=2) if make == "environment" else data
+        return ae.Loader(env, num_workers=1, in_flight=2, steps_per_epoch=12)
+
+    def describe(timesteps: list[ae.TimeStep]) -> list:
+        return [(t.ticket.slot, t.ticket.step, t.step_type.tolist(), str(t.observation)) for t in timesteps]
+
+    action = torch.tensor([1, 0])
+    loader = make_loader()
+    alone = steps(loader, action=action)
+    loader.close()
+    loader = make_loader()
+    stream = iter(loader)
+    for _ in range(5):
+        timestep = next(stream)
+        if loader.specs[timestep.source].action:
+            timestep.reply(action)
+    state = loader.state_dict()
+    loader.close()
+    loader = make_loader()
+    loader.load_state_dict(state)
+    kill_worker(loader)
+    with pytest.warns(UserWarning, match="Restarted"):
+        assert describe(steps(loader, action=action)) == describe(alone[5:])
+    loader.close()
+
+
 def test_a_restart_leaks_neither_descriptors_nor_processes():
     loader = ae.Loader(CountingEnv(), num_workers=1, in_flight=2, steps_per_epoch=10**6, max_restarts=None)
     stream = iter(loader)
