@@ -4,10 +4,15 @@ Lightning saves a loader's state but does not restore it from a checkpoint at th
 rank 0's alone. A DataModule's state it restores always, before the loaders are made: so the state is kept here.
 """
 
+import inspect
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from lightning import LightningDataModule
+import torch
+from lightning import LightningDataModule, Trainer
+from lightning.pytorch.callbacks import OnExceptionCheckpoint
+from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
+from torch.nn.parallel import DistributedDataParallel
 
 from aexp_torch import Env, EnvSpec, Loader, SpecError
 from aexp_torch.loading import Drive
@@ -15,12 +20,16 @@ from lightning_modules.ranks import all_ranks
 
 __all__ = ["ExperienceDataModule"]
 
+# Evaluation takes these options of a Loader; training takes all that the constructor below has.
+FOR_EVALUATION = ("seed", "on_missing", "feedback_timeout")
+
 
 class ExperienceDataModule(LightningDataModule):
     """Feeds environments and datasets to a LightningModule, which answers with `timestep.reply(action)`.
 
     Training streams persist over epochs; validation, test and prediction start afresh every time, with seeds of their
-    own. A checkpoint at any step, in the middle of an epoch or at its end, resumes at exactly the next minibatch.
+    own. A checkpoint at any step, in the middle of an epoch or at its end, resumes at exactly the next minibatch. It has
+    the streams of all ranks, one on an exception too, where every rank raised at the same step.
 
     Args:
       train: one environment, or several by name to mix them.
@@ -30,7 +39,9 @@ class ExperienceDataModule(LightningDataModule):
       num_steps: T. With it, training steps get trajectories of T steps (`Loader.drive`), acted by the module's
         `act(timestep)`; without it, timesteps.
       weights: relative weights of the training sources by name; equal by default.
-      num_workers: processes that step the training streams; 0: the trainer's own does. Evaluation runs in the trainer.
+      num_workers: processes that step the training streams of a rank; 0: its own does. Evaluation runs in the trainer.
+      context: how worker processes start.
+      step_timeout: seconds that a step in a worker may take; more is an error.
       in_flight: slots per training source on all ranks; by default one per rank, or two per worker.
       steps_per_epoch: training steps an epoch; not needed where all training streams are finite.
       episodes: episodes of every source in validation, testing and prediction; finite streams are passed through once.
@@ -50,6 +61,8 @@ class ExperienceDataModule(LightningDataModule):
         num_steps: int | None = None,
         weights: dict[str, float] | Any = None,
         num_workers: int = 0,
+        context: Literal["fork", "spawn", "forkserver"] = "fork",
+        step_timeout: float = 300.0,
         in_flight: int | None = None,
         steps_per_epoch: int | None = None,
         episodes: int = 20,
@@ -58,26 +71,17 @@ class ExperienceDataModule(LightningDataModule):
         on_missing: Literal["error", "repeat", "sample"] | None = None,
         feedback_timeout: float | None = None,
     ):
+        given = locals()  # an option of Loader that is a parameter here reaches it
         super().__init__()
         self._streams: dict[str, Any] = {"train": train, "val": val, "test": test, "predict": predict}
-        self._options: dict[str, Any] = {
-            "seed": seed,
-            "on_missing": on_missing,
-            "feedback_timeout": feedback_timeout,
-        }
-        self._train_options: dict[str, Any] = {
-            "weights": weights,
-            "num_workers": num_workers,
-            "in_flight": in_flight,
-            "steps_per_epoch": steps_per_epoch,
-            "until": until,
-        }
+        self._options = {name: given[name] for name in inspect.signature(Loader).parameters if name in given}
+        del self._options["episodes"]
         self.num_steps, self.episodes = num_steps, episodes
         self._train: Loader | Drive | None = None
         self._train_ranks: dict[str, Any] = {}
         self._restored: dict | None = None
         # Says now what is wrong with the arguments, and what the streams will look like.
-        loader = Loader(train, **self._options, **{**self._train_options, "num_workers": 0})
+        loader = Loader(train, **{**self._options, "num_workers": 0})
         self._specs = loader.specs
         loader.close()
         for split in ("val", "test", "predict"):
@@ -94,8 +98,7 @@ class ExperienceDataModule(LightningDataModule):
         ranks = self._ranks()
         if self._train is None or self._train_ranks != ranks:
             afresh = self.trainer is not None and self.trainer.overfit_batches > 0
-            options = {**self._options, **self._train_options, **ranks, "resume_epochs": not afresh}
-            loader = Loader(self._streams["train"], **options)
+            loader = Loader(self._streams["train"], **self._options, **ranks, resume_epochs=not afresh)
             self._train = loader if self.num_steps is None else loader.drive(self._act, self.num_steps)
             self._train_ranks = ranks
         if self._restored is not None:
@@ -103,28 +106,28 @@ class ExperienceDataModule(LightningDataModule):
             self._restored = None
         return Feed(self._train)
 
-    def val_dataloader(self) -> Loader:
+    def val_dataloader(self) -> "EvaluationFeed":
         """Returns the validation streams."""
         return self._evaluation("val")
 
-    def test_dataloader(self) -> Loader:
+    def test_dataloader(self) -> "EvaluationFeed":
         """Returns the test streams."""
         return self._evaluation("test")
 
-    def predict_dataloader(self) -> Loader:
+    def predict_dataloader(self) -> "EvaluationFeed":
         """Returns the prediction streams."""
         return self._evaluation("predict")
 
-    def _evaluation(self, split: str) -> Loader:
-        ranks = self._ranks()
-        return Loader(
+    def _evaluation(self, split: str) -> "EvaluationFeed":
+        loader = Loader(
             self._streams[split],
-            **self._options,
-            **ranks,
+            **{name: self._options[name] for name in FOR_EVALUATION},
+            **self._ranks(),
             episodes=self.episodes,
             resume_epochs=False,
             seed_prefix=f"{split}/",
         )
+        return EvaluationFeed(loader, self.trainer)
 
     def _ranks(self) -> dict[str, Any]:
         if self.trainer is None:
@@ -145,7 +148,7 @@ class ExperienceDataModule(LightningDataModule):
         if self._train is None:
             return {}
         state = self._train.state_dict(replay=self._step_is_open())
-        return {"train": all_ranks(state, self._ranks()["world_size"])}
+        return {"train": all_ranks(state, self.trainer)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keeps this rank's part until the training streams are made."""
@@ -153,12 +156,20 @@ class ExperienceDataModule(LightningDataModule):
         if not states:
             return
         ranks = self._ranks()
-        if len(states) != ranks["world_size"]:
-            raise SpecError(
-                f"ExperienceDataModule: expected a checkpoint of {ranks['world_size']} ranks, got one of {len(states)}."
-                " Resume with as many processes as wrote it."
+        self._restored = _from_the_start_of_an_epoch(_part_of(ranks["rank"], ranks["world_size"], states))
+
+    def on_exception(self, exception: BaseException) -> None:
+        """Says where no checkpoint could be written: Lightning tells forked and spawned ranks nothing of an exception."""
+        saves = any(
+            getattr(callback, "save_on_exception", False) or isinstance(callback, OnExceptionCheckpoint)
+            for callback in self.trainer.callbacks
+        )
+        if saves and isinstance(exception, ProcessRaisedException | ProcessExitedException):
+            exception.add_note(
+                "No checkpoint was written on this exception: ranks that strategy='ddp_fork' or 'ddp_spawn' started cannot."
+                " Resume from the last checkpoint that was written before (ckpt_path='last'), or start ranks by torchrun"
+                " or strategy='ddp'."
             )
-        self._restored = _from_the_start_of_an_epoch(states[ranks["rank"]])
 
     def _step_is_open(self) -> bool:
         """Tells whether the last batch was handed out but its training step has not been completed."""
@@ -186,6 +197,39 @@ class Feed:
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Does nothing."""
+
+
+class EvaluationFeed(Feed):
+    """Hands evaluation streams to Lightning, of which a rank may have none or fewer than another.
+
+    Lightning leaves out an evaluation of length 0, hooks included, in which the other ranks would wait for this one; and
+    DistributedDataParallel would wait in the first step for buffers, which are shared here before it.
+    """
+
+    def __init__(self, streams: Loader, trainer: Trainer | None):
+        super().__init__(streams)
+        self._trainer = trainer
+
+    def __len__(self) -> int:
+        return max(1, len(self.streams))
+
+    def __iter__(self) -> Iterator[Any]:
+        model = None if self._trainer is None else self._trainer.strategy.model
+        if isinstance(model, DistributedDataParallel) and model.broadcast_buffers:
+            for buffer in model.module.buffers():
+                torch.distributed.broadcast(buffer, 0)
+            model.require_forward_param_sync = False
+        yield from self.streams
+
+
+def _part_of(rank: int, world_size: int, states: list[dict]) -> dict:
+    """Returns the state of a rank's streams from the states of all ranks that wrote a checkpoint."""
+    if len(states) != world_size:
+        raise SpecError(
+            f"ExperienceDataModule: expected a checkpoint of {world_size} ranks, got one of {len(states)}. Resume with as"
+            " many processes as wrote it."
+        )
+    return states[rank]
 
 
 def _from_the_start_of_an_epoch(state: dict) -> dict:

@@ -15,6 +15,7 @@ from lightning_modules.agents.annealing import optimizer_steps
 from lightning_modules.agents.losses import masked_mean
 from lightning_modules.agents.scores import Scores
 from lightning_modules.networks import Body, Decoder, Inputs, initialize, module_key, policy_inputs, read_inputs, seeded
+from lightning_modules.ranks import drop_gradients, reach
 
 __all__ = ["Classifier"]
 
@@ -61,6 +62,7 @@ class Classifier(LightningModule):
                 initialize(decoder, "kaiming")
                 self.bodies[module_key(source)], self.decoders[module_key(source)] = body, decoder
                 self.paths[source] = body.encoder.paths
+        self.used: set[str] = set()  # sources since the last optimizer step
         self.scores = Scores()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -92,7 +94,13 @@ class Classifier(LightningModule):
         if every and (self.global_step + 1) % every == 0:
             means = {"loss": loss.detach(), "accuracy": masked_mean(hits.float(), rows)}
             self.log_dict({f"{timestep.source}/{name}": value for name, value in means.items()}, batch_size=len(hits))
-        return loss
+        self.used.add(timestep.source)
+        return reach(loss, self, self.trainer)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        keys = [module_key(source) for source in self.used]
+        drop_gradients(self, [parts[key] for parts in (self.bodies, self.decoders) for key in keys], self.trainer)
+        self.used.clear()
 
     def _look(self, timestep: TimeStep) -> tuple[Tensor, Tensor, Tensor | None]:
         """Returns the mean loss, where y was right (bool [B]), and which rows count (bool [B], None for all)."""

@@ -22,7 +22,7 @@ from lightning_modules.agents.replay import Replay
 from lightning_modules.agents.returns import double_q_targets
 from lightning_modules.agents.scores import Scores
 from lightning_modules.networks import Body, Inputs, initialize, module_key, policy_inputs, read_inputs, seeded
-from lightning_modules.ranks import all_ranks, own_rank, rank_seed
+from lightning_modules.ranks import all_ranks, drop_gradients, everywhere, own_rank, rank_seed, reach
 
 __all__ = ["DQN"]
 
@@ -137,6 +137,7 @@ class DQN(LightningModule):
         self.before: dict[tuple[str, int], Before] = {}
         self.env_steps = dict.fromkeys(specs, 0)
         self.num_steps = 0  # training steps done
+        self.warm: set[str] = set()  # sources that have enough in replay, on every rank
         self.scores = Scores()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -168,7 +169,9 @@ class DQN(LightningModule):
         for group in self.optimizers().param_groups:
             group["lr"] = self.hparams.lr * max(remaining, self.hparams.final_lr)
         self.num_steps += 1
-        if len(self.replay[source]) >= max(self.hparams.warmup, 1):
+        if source not in self.warm and everywhere(len(self.replay[source]) >= max(self.hparams.warmup, 1), self.trainer):
+            self.warm.add(source)
+        if source in self.warm:
             for _ in range(self.hparams.updates):
                 loss = self._update(source, net)
             if self.trainer.log_every_n_steps and self.num_steps % self.trainer.log_every_n_steps == 0:
@@ -203,7 +206,8 @@ class DQN(LightningModule):
         loss = q_loss(net(self._inputs(source, batch, "")), batch["action"], target)
         optimizer = self.optimizers()
         optimizer.zero_grad()
-        self.manual_backward(loss)
+        self.manual_backward(reach(loss, self, self.trainer))
+        drop_gradients(self, [net], self.trainer)
         nn.utils.clip_grad_norm_(net.parameters(), self.hparams.max_grad_norm)
         optimizer.step()
         if self.gamma:
@@ -293,7 +297,7 @@ class DQN(LightningModule):
                 for (source, slot), before in self.before.items()
             ],
         }
-        checkpoint["agent"] = all_ranks(own, self.trainer.world_size)
+        checkpoint["agent"] = all_ranks(own, self.trainer)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         own = own_rank(checkpoint["agent"], self._trainer)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from aexp_torch import EnvSpec, SpecError, TimeStep, Trajectory
 from lightning_modules.agents.annealing import fit_progress
 from lightning_modules.agents.losses import clipped_policy_loss, masked_mean
+from lightning_modules.agents.minibatches import minibatches
 from lightning_modules.agents.returns import generalized_advantages
 from lightning_modules.agents.scores import Scores
 from lightning_modules.networks import (
@@ -30,7 +31,7 @@ from lightning_modules.networks import (
     seeded,
     select_rows,
 )
-from lightning_modules.ranks import all_ranks, own_rank, rank_seed
+from lightning_modules.ranks import all_ranks, drop_gradients, own_rank, rank_seed, reach
 
 __all__ = ["Generalist"]
 
@@ -45,8 +46,7 @@ class Generalist(LightningModule):
 
     Grids, sequences and sets of the same spec share an encoder between sources; a new source adds encoders and heads to
     what there is, and leaves the trunk as it is (`load_from_checkpoint(path, specs=more, strict=False)`). A source that
-    asks for predictions (`predict:y`) gets gamma 0: an answer does not change the next question. With several processes
-    use `strategy="ddp_find_unused_parameters_true"`: a step touches the heads of its own source only.
+    asks for predictions (`predict:y`) gets gamma 0: an answer does not change the next question.
 
     Args:
       specs: of the sources, from `datamodule.specs`.
@@ -167,7 +167,7 @@ class Generalist(LightningModule):
             losses = self._learn_by_reward(batch, remaining)
         else:
             loss, _ = self._supervised_loss(batch)
-            self._descend(self.hparams.supervised_weight * loss)
+            self._descend(source, self.hparams.supervised_weight * loss)
             losses = {"loss": loss.detach()}
         if self.trainer.log_every_n_steps and self.num_steps % self.trainer.log_every_n_steps == 0:
             losses = {f"{source}/{name}": value for name, value in losses.items()}
@@ -191,17 +191,19 @@ class Generalist(LightningModule):
         counts = counts if present is None else counts & present.to(counts.device)
         rows = counts[:-num_envs].nonzero().flatten()
         self.env_steps += len(rows)
-        if not len(rows):
-            return {}
         inputs, advantage, target = select_rows(inputs, rows), advantage.flatten()[rows], target.flatten()[rows]
         raw, old_log_prob = (merge_time(trajectory.extras[key]) for key in ("raw", "log_prob"))
         raw, old_log_prob = {name: value[rows] for name, value in raw.items()}, old_log_prob[rows]
         if len(rows) > 1:
             advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
 
+        losses: dict[str, Tensor] = {}
         for _ in range(hparams.epochs):
             order = torch.randperm(len(rows), generator=self.generator).to(self.device)
-            for part in order.chunk(hparams.minibatches):
+            for part in minibatches(order, hparams.minibatches, self.trainer):
+                if not len(part):
+                    self._descend(source, v.new_zeros(()))
+                    continue
                 parameters, features = self(source, select_rows(inputs, part))
                 log_prob = decoder.log_prob(parameters, {name: value[part] for name, value in raw.items()})
                 policy_loss = clipped_policy_loss(
@@ -211,8 +213,8 @@ class Generalist(LightningModule):
                 loss = policy_loss + hparams.value_weight * value_loss
                 if hparams.entropy_weight:
                     loss = loss - hparams.entropy_weight * remaining * decoder.entropy(parameters).mean()
-                self._descend(loss)
-        losses = {"loss": loss, "policy_loss": policy_loss, "value_loss": value_loss}
+                self._descend(source, loss)
+                losses = {"loss": loss, "policy_loss": policy_loss, "value_loss": value_loss}
         return {name: value.detach() for name, value in losses.items()}
 
     def _supervised_loss(self, timestep: TimeStep) -> tuple[Tensor, Tensor | None]:
@@ -226,10 +228,12 @@ class Generalist(LightningModule):
         truth = timestep.observation[target]
         return masked_mean(-decoder.log_prob(parameters, decoder.from_answer({target: truth})), rows), rows
 
-    def _descend(self, loss: Tensor) -> None:
-        optimizer = self.optimizers()
+    def _descend(self, source: str, loss: Tensor) -> None:
+        optimizer, key = self.optimizers(), module_key(source)
         optimizer.zero_grad()  # to None: what this step does not touch, Adam leaves alone
-        self.manual_backward(loss)
+        self.manual_backward(reach(loss, self, self.trainer))
+        heads = (parts[key] for parts in (self.encoders, self.decoders, self.values) if key in parts)
+        drop_gradients(self, [self.trunk, *heads], self.trainer)
         weights = optimizer.param_groups[0]["params"]
         nn.utils.clip_grad_norm_(weights, self.hparams.max_grad_norm)
         optimizer.step()
@@ -276,7 +280,7 @@ class Generalist(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         own = {"generator": self.generator.get_state(), "num_steps": self.num_steps, "env_steps": self.env_steps}
-        checkpoint["agent"] = all_ranks(own, self.trainer.world_size)
+        checkpoint["agent"] = all_ranks(own, self.trainer)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         own = own_rank(checkpoint["agent"], self._trainer)

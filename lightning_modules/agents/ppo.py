@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from aexp_torch import EnvSpec, SpecError, TimeStep, Trajectory
 from lightning_modules.agents.annealing import fit_progress
 from lightning_modules.agents.losses import clipped_policy_loss
+from lightning_modules.agents.minibatches import minibatches
 from lightning_modules.agents.returns import generalized_advantages
 from lightning_modules.agents.scores import Scores
 from lightning_modules.networks import (
@@ -29,7 +30,7 @@ from lightning_modules.networks import (
     seeded,
     select_rows,
 )
-from lightning_modules.ranks import all_ranks, own_rank, rank_seed
+from lightning_modules.ranks import all_ranks, drop_gradients, own_rank, rank_seed, reach
 
 __all__ = ["PPO"]
 
@@ -176,42 +177,45 @@ class PPO(LightningModule):
         rows = transitions(timesteps, inputs)
         self.num_steps += 1
         self.env_steps += len(rows)
-        if not len(rows):
-            return
         inputs, advantage, target = select_rows(inputs, rows), advantage.flatten()[rows], target.flatten()[rows]
         raw, old_log_prob = (merge_time(trajectory.extras[key]) for key in ("raw", "log_prob"))
         raw, old_log_prob = {name: value[rows] for name, value in raw.items()}, old_log_prob[rows]
         if hparams.normalize_advantages and len(rows) > 1:
             advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
 
-        weights = list(net.parameters())
+        losses: dict[str, Tensor] = {}
         for _ in range(hparams.epochs):
             for part in self._parts(len(rows)):
-                x = inputs if part is None else select_rows(inputs, part)
-                chosen = slice(None) if part is None else part
-                parameters, value = net(x)
-                log_prob = net.decoder.log_prob(parameters, {name: leaf[chosen] for name, leaf in raw.items()})
+                if not len(part):
+                    self._descend(net, v.new_zeros(()))
+                    continue
+                parameters, value = net(select_rows(inputs, part))
+                log_prob = net.decoder.log_prob(parameters, {name: leaf[part] for name, leaf in raw.items()})
                 policy_loss = clipped_policy_loss(
-                    log_prob, old_log_prob[chosen], advantage[chosen], hparams.clip * remaining
+                    log_prob, old_log_prob[part], advantage[part], hparams.clip * remaining
                 )
-                value_loss = 0.5 * (value - target[chosen]).square().mean()
+                value_loss = 0.5 * (value - target[part]).square().mean()
                 loss = policy_loss + hparams.value_weight * value_loss
                 if hparams.entropy_weight:
                     loss = loss - hparams.entropy_weight * remaining * net.decoder.entropy(parameters).mean()
-                optimizer.zero_grad()
-                self.manual_backward(loss)
-                nn.utils.clip_grad_norm_(weights, hparams.max_grad_norm)
-                optimizer.step()
-        if self.trainer.log_every_n_steps and self.num_steps % self.trainer.log_every_n_steps == 0:
-            losses = {"loss": loss, "policy_loss": policy_loss, "value_loss": value_loss}
+                self._descend(net, loss)
+                losses = {"loss": loss, "policy_loss": policy_loss, "value_loss": value_loss}
+        if losses and self.trainer.log_every_n_steps and self.num_steps % self.trainer.log_every_n_steps == 0:
             self.log_dict({f"{source}/{name}": value.detach() for name, value in losses.items()}, batch_size=len(rows))
             self.log("env_steps", float(self.env_steps), batch_size=1)
 
-    def _parts(self, num_rows: int) -> list[Tensor | None]:
-        if self.hparams.minibatches == 1:
-            return [None]
-        order = torch.randperm(num_rows, generator=self.generator).to(self.device)
-        return list(order.chunk(self.hparams.minibatches))
+    def _parts(self, num_rows: int) -> list[Tensor]:
+        whole = self.hparams.minibatches == 1
+        order = torch.arange(num_rows) if whole else torch.randperm(num_rows, generator=self.generator)
+        return minibatches(order.to(self.device), self.hparams.minibatches, self.trainer)
+
+    def _descend(self, net: ActorCritic, loss: Tensor) -> None:
+        optimizer = self.optimizers()
+        optimizer.zero_grad()
+        self.manual_backward(reach(loss, self, self.trainer))
+        drop_gradients(self, [net], self.trainer)
+        nn.utils.clip_grad_norm_(net.parameters(), self.hparams.max_grad_norm)
+        optimizer.step()
 
     def _net(self, source: str) -> ActorCritic:
         if source not in self.specs:
@@ -248,7 +252,7 @@ class PPO(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         own = {"generator": self.generator.get_state(), "num_steps": self.num_steps, "env_steps": self.env_steps}
-        checkpoint["agent"] = all_ranks(own, self.trainer.world_size)
+        checkpoint["agent"] = all_ranks(own, self.trainer)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         own = own_rank(checkpoint["agent"], self._trainer)

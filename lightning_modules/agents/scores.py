@@ -71,9 +71,9 @@ class Scores:
     def log(self, module: LightningModule, split: str) -> None:
         """Logs the means, over all ranks, as `<split>/<source>/<name>`."""
         sums: dict[Any, list[float]] = {}
-        for rank in all_ranks(dict(self._sums), module.trainer.world_size):
+        for rank in all_ranks(dict(self._sums), module.trainer):
             for key, (total, count) in rank.items():
                 before = sums.get(key, [0.0, 0.0])
                 sums[key] = [before[0] + total, before[1] + count]
         means = {f"{split}/{source}/{name}": total / count for (source, name), (total, count) in sums.items() if count}
-        module.log_dict(means, prog_bar=True, batch_size=1)
+        module.log_dict(means, prog_bar=True, batch_size=1, sync_dist=True)  # equal on all ranks already

@@ -7,7 +7,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from aexp_torch import EnvSpec
 from lightning_modules.callbacks.stream_watch import FinishedEpisode, StreamWatch, specs_of
-from lightning_modules.ranks import all_ranks
+from lightning_modules.ranks import all_ranks, own_rank
 
 __all__ = ["EpisodeStatistics"]
 
@@ -38,14 +38,14 @@ class EpisodeStatistics(Callback):
         self._logged: dict[str, float] = {}
         self._batches_since_log = 0
         self._log_again = False
-        self._rank, self._world_size = 0, 1
+        self._trainer: Trainer | None = None
         self._evaluation_specs: dict[str, EnvSpec] = {}
         self._evaluation: dict[int, StreamWatch] = {}
         self._finished: list[tuple[int, FinishedEpisode]] = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Learns its rank."""
-        self._rank, self._world_size = trainer.global_rank, trainer.world_size
+        """Learns of which rank it is."""
+        self._trainer = trainer
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Learns which sources have episodes."""
@@ -82,7 +82,8 @@ class EpisodeStatistics(Callback):
         self._finished += [(dataloader_idx, episode) for episode in watch.update(batch)]
 
     def _report(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
-        finished = [episode for part in all_ranks(self._finished, trainer.world_size) for episode in part]
+        own = [(idx, tuple(episode)) for idx, episode in self._finished]
+        finished = [(idx, FinishedEpisode(*episode)) for part in all_ranks(own, trainer) for idx, episode in part]
         if trainer.sanity_checking:
             return
         streams = sorted({(episode.source, idx) for idx, episode in finished})
@@ -91,10 +92,10 @@ class EpisodeStatistics(Callback):
             episodes = [episode for i, episode in finished if (episode.source, i) == (source, idx)]
             means = _means(f"{split}/{source}", episodes)
             if alone:
-                _log(pl_module, means)
+                _log(pl_module, means, sync_dist=True)
             else:
                 means = {f"{key}/dataloader_idx_{idx}": value for key, value in means.items()}
-                _log(pl_module, means, add_dataloader_idx=False)
+                _log(pl_module, means, sync_dist=True, add_dataloader_idx=False)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts a validation's count."""
@@ -135,13 +136,11 @@ class EpisodeStatistics(Callback):
             "logged": dict(self._logged),
             "batches_since_log": self._batches_since_log,
         }
-        return {"ranks": all_ranks(state, self._world_size)}
+        return {"ranks": all_ranks(state, self._trainer)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from this rank's part."""
-        if self._rank >= len(state_dict["ranks"]):
-            return
-        state = state_dict["ranks"][self._rank]
+        state = own_rank(state_dict["ranks"], self._trainer)
         self._watch.load_state_dict(state["watch"])
         self._recent = {
             source: deque((FinishedEpisode(*episode) for episode in episodes), maxlen=self.window)

@@ -6,6 +6,7 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 
 from lightning_modules.callbacks.stream_watch import StreamWatch, specs_of
+from lightning_modules.ranks import all_ranks, own_rank
 
 __all__ = ["Throughput"]
 
@@ -36,6 +37,11 @@ class Throughput(Callback):
         self._seconds = 0.0  # of training since the last log, without what runs now
         self._since: float | None = None
         self._before: dict[str, dict[str, int]] = {"env_steps": {}, "samples": {}}
+        self._trainer: Trainer | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Learns of which rank it is."""
+        self._trainer = trainer
 
     @property
     def env_steps(self) -> dict[str, int]:
@@ -112,10 +118,12 @@ class Throughput(Callback):
         self._before = {"env_steps": dict(self._watch.env_steps), "samples": dict(self._watch.samples)}
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the counts."""
-        return {"watch": self._watch.state_dict(), "batches": self._batches, "logged": dict(self._logged)}
+        """Returns the counts of every rank."""
+        state = {"watch": self._watch.state_dict(), "batches": self._batches, "logged": dict(self._logged)}
+        return {"ranks": all_ranks(state, self._trainer)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on from `state_dict`."""
-        self._watch.load_state_dict(state_dict["watch"])
-        self._batches, self._logged = state_dict["batches"], dict(state_dict["logged"])
+        """Goes on from this rank's part."""
+        state = own_rank(state_dict["ranks"], self._trainer)
+        self._watch.load_state_dict(state["watch"])
+        self._batches, self._logged = state["batches"], dict(state["logged"])
