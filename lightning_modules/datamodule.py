@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from aexp_torch import Env, EnvSpec, Loader, SpecError
 from aexp_torch.loading import Drive
-from lightning_modules.ranks import all_ranks
+from lightning_modules.ranks import all_ranks, leave_at_exit
 
 __all__ = ["ExperienceDataModule"]
 
@@ -84,9 +84,17 @@ class ExperienceDataModule(LightningDataModule):
         loader = Loader(train, **{**self._options, "num_workers": 0})
         self._specs = loader.specs
         loader.close()
+        self._leave_out_splits()
+
+    def _leave_out_splits(self) -> None:
+        """Lightning asks whether a split's hook is overridden: of one without streams it is not."""
         for split in ("val", "test", "predict"):
-            if self._streams[split] is None:  # Lightning asks whether a hook is overridden: here it is not
+            if self._streams[split] is None:
                 setattr(self, f"{split}_dataloader", getattr(super(), f"{split}_dataloader"))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._leave_out_splits()  # a method comes back as that of the class
 
     @property
     def specs(self) -> dict[str, EnvSpec]:
@@ -170,6 +178,11 @@ class ExperienceDataModule(LightningDataModule):
                 " Resume from the last checkpoint that was written before (ckpt_path='last'), or start ranks by torchrun"
                 " or strategy='ddp'."
             )
+
+    def teardown(self, stage: str) -> None:
+        """Called on every rank at the end of a run that was not interrupted: no collective is under way."""
+        if self.trainer.world_size > 1:
+            leave_at_exit()
 
     def _step_is_open(self) -> bool:
         """Tells whether the last batch was handed out but its training step has not been completed."""

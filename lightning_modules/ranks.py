@@ -4,6 +4,7 @@ A collective waits for all ranks, so every rank has to reach it, and equally oft
 exception ends the run, ranks meet in the store that started the process group, and none waits for ever.
 """
 
+import atexit
 import io
 import itertools
 import sys
@@ -19,7 +20,7 @@ from torch.distributed.distributed_c10d import _get_default_store
 
 from aexp_torch import AexpError
 
-__all__ = ["all_ranks", "drop_gradients", "everywhere", "own_rank", "rank_seed", "reach"]
+__all__ = ["all_ranks", "drop_gradients", "everywhere", "leave_at_exit", "own_rank", "rank_seed", "reach"]
 
 SECONDS = 20.0  # that ranks wait for one another while an exception ends the run
 CHUNK = 2**22  # bytes; the store takes values up to 8 MiB
@@ -111,6 +112,17 @@ def rank_seed(seed: int, rank: int) -> int:
 def everywhere(condition: bool, trainer: Trainer) -> bool:
     """Tells whether a condition holds on every rank; a collective."""
     return condition if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(condition, all=True)
+
+
+def leave_at_exit() -> None:
+    """Lets this process leave its group when it ends. Lightning does not with gloo, whose threads then abort at random."""
+    atexit.unregister(_leave)
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 class _Reach(torch.autograd.Function):

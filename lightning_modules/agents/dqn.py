@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from aexp_torch import EnvSpec, SpecError, TimeStep, Trajectory
 from aexp_torch.specs import describe, flatten, path_name, unflatten
 from lightning_modules.agents.annealing import fit_progress
+from lightning_modules.agents.generator import AgentGenerator
 from lightning_modules.agents.losses import q_loss
 from lightning_modules.agents.replay import Replay
 from lightning_modules.agents.returns import double_q_targets
@@ -132,7 +133,7 @@ class DQN(LightningModule):
         self.nets = nn.ModuleDict(nets)
         self.gamma = 0.0 if bandit else gamma
         self.targets = copy.deepcopy(self.nets).requires_grad_(False) if self.gamma else nn.ModuleDict()
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = AgentGenerator(seed)
         self.replay = {source: Replay(replay_size) for source in specs}
         self.before: dict[tuple[str, int], Before] = {}
         self.env_steps = dict.fromkeys(specs, 0)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from aexp_torch import EnvSpec, SpecError, TimeStep, Trajectory
 from lightning_modules.agents.annealing import fit_progress
+from lightning_modules.agents.generator import AgentGenerator
 from lightning_modules.agents.losses import clipped_policy_loss, masked_mean
 from lightning_modules.agents.minibatches import minibatches
 from lightning_modules.agents.returns import generalized_advantages
@@ -107,7 +108,7 @@ class Generalist(LightningModule):
             shared: dict[tuple, nn.Module] = {}
             for source, spec in specs.items():
                 self._add_source(source, spec, shared)
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = AgentGenerator(seed)
         self.num_steps = 0  # training steps done
         self.env_steps = 0
         self.scores = Scores()

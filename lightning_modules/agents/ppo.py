@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from aexp_torch import EnvSpec, SpecError, TimeStep, Trajectory
 from lightning_modules.agents.annealing import fit_progress
+from lightning_modules.agents.generator import AgentGenerator
 from lightning_modules.agents.losses import clipped_policy_loss
 from lightning_modules.agents.minibatches import minibatches
 from lightning_modules.agents.returns import generalized_advantages
@@ -133,7 +134,7 @@ class PPO(LightningModule):
                 for source, spec in specs.items()
             }
         self.nets = nn.ModuleDict(nets)
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = AgentGenerator(seed)
         self.num_steps = 0  # trajectories learned from
         self.env_steps = 0
         self.scores = Scores()

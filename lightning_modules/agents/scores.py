@@ -30,13 +30,13 @@ class Scores:
 
     def restart(self) -> None:
         """Forgets everything."""
-        self._sums: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0, 0.0])
+        self._sums: dict[tuple[str, str], list[float]] = {}
         self._counters: dict[Place, EpisodeCounter] = defaultdict(EpisodeCounter)
         self._predictions: dict[Place, dict[str, Tensor]] = {}
 
     def add(self, source: str, name: str, total: float, count: float) -> None:
         """Adds `count` values that sum up to `total`."""
-        sums = self._sums[source, name]
+        sums = self._sums.setdefault((source, name), [0.0, 0.0])
         sums[0] += float(total)
         sums[1] += float(count)
 
@@ -71,7 +71,7 @@ class Scores:
     def log(self, module: LightningModule, split: str) -> None:
         """Logs the means, over all ranks, as `<split>/<source>/<name>`."""
         sums: dict[Any, list[float]] = {}
-        for rank in all_ranks(dict(self._sums), module.trainer):
+        for rank in all_ranks(self._sums, module.trainer):
             for key, (total, count) in rank.items():
                 before = sums.get(key, [0.0, 0.0])
                 sums[key] = [before[0] + total, before[1] + count]
