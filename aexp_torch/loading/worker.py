@@ -143,7 +143,9 @@ def run(lines: list[Line], board: SharedMemory, work: Bell, trainer: Bell, conne
       trainer: wakes the trainer.
       connection: for calls that are no steps.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the trainer's
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):  # Ctrl-C and SLURM's signals are the trainer's
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not Lightning's handler, which waits for all ranks
     torch.set_num_threads(1)  # the cores are the workers'
     parent = os.getppid()
     words, size = board.words, len(board.words) - 1

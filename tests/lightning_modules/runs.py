@@ -55,11 +55,11 @@ def data(**options):
     return ae.DatasetEnv(SMALL, batch_size=3, name="data", **options)
 
 
-def build(kind, workers=0, in_flight=4, validates=True, **options):
+def build(kind, workers=0, in_flight=4, validates=True, annealing_steps=None, **options):
     """Returns an agent and streams of a kind: dqn and ppo (RL), classifier (datasets), mixed."""
     val_data = data(epochs=1)
     agent, train, val, own = {
-        "dqn": (DQN, {"cart": cart(), "pole": cart(3)}, {"cart": cart(1)}, {}),
+        "dqn": (DQN, {"cart": cart()}, {"cart": cart(1)}, {}),
         "ppo": (PPO, {"cart": cart(), "pole": cart(3)}, {"cart": cart(1)}, {"num_steps": 4}),
         "classifier": (Classifier, {"lines": lines(), "data": data(shuffle=True)}, {"data": val_data}, {}),
         "mixed": (
@@ -70,7 +70,7 @@ def build(kind, workers=0, in_flight=4, validates=True, **options):
         ),
     }[kind]
     small = {
-        DQN: {"warmup": 6, "batch_size": 4, "updates": 2, "replay_size": 20},
+        DQN: {"warmup": 2, "batch_size": 4, "updates": 2, "replay_size": 20},
         PPO: {"epochs": 2, "minibatches": 3},
         Generalist: {"epochs": 2, "minibatches": 3},
         Classifier: {},
@@ -80,7 +80,7 @@ def build(kind, workers=0, in_flight=4, validates=True, **options):
         val if validates else None,
         **{"num_workers": workers, "in_flight": in_flight, "steps_per_epoch": STEPS, "episodes": 3, **own, **options},
     )
-    return agent(module.specs, hidden=8, **small), module
+    return agent(module.specs, hidden=8, annealing_steps=annealing_steps, **small), module
 
 
 def digest(batch):
@@ -94,13 +94,18 @@ def digest(batch):
 
 
 class Record(Callback):
-    """Writes down what this rank got; saves and fails where it is asked to."""
+    """Writes down what this rank got.
 
-    def __init__(self, folder, save_after=(), fail_at=None, fail_on=(0, 1)):
-        self.folder, self.save_after, self.fail_at, self.fail_on = Path(folder), save_after, fail_at, fail_on
+    Saves after training steps, as `<number>.ckpt`; raises at the "start" or the "end" of one, on some ranks.
+    """
+
+    def __init__(self, folder, save_after=(), fail_at=None, fail_in="start", fail_on=(0, 1)):
+        self.folder, self.save_after = Path(folder), save_after
+        self.fail_at, self.fail_in, self.fail_on = fail_at, fail_in, fail_on
         self.trained, self.validated, self.metrics = [], [], []
 
     def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        self._fail(trainer, "start")
         slot = batch.slot if isinstance(batch, ae.Trajectory) else batch.ticket.slot
         self.trained.append((batch.source, slot, digest(batch)))
 
@@ -108,13 +113,11 @@ class Record(Callback):
         done = trainer.fit_loop.epoch_loop.total_batch_idx + 1
         if done in self.save_after:
             trainer.save_checkpoint(self.folder / f"{done}.ckpt")
+        self._fail(trainer, "end")
 
-    def on_before_zero_grad(self, trainer, module, optimizer):
-        self._fail(trainer)
-
-    def _fail(self, trainer):
-        done = trainer.fit_loop.epoch_loop.total_batch_idx
-        if self.fail_at is not None and done >= self.fail_at and trainer.global_rank in self.fail_on:
+    def _fail(self, trainer, where):
+        place = (trainer.fit_loop.epoch_loop.total_batch_idx, where)
+        if place == (self.fail_at, self.fail_in) and trainer.global_rank in self.fail_on:
             raise RuntimeError(f"boom on rank {trainer.global_rank}")
 
     def on_validation_batch_start(self, trainer, module, batch, batch_idx, dataloader_idx=0):
@@ -134,27 +137,29 @@ class Record(Callback):
         torch.save(result, self.folder / f"rank{trainer.global_rank}.pt")
 
 
-def train(kind, folder, strategy="auto", devices=1, num_nodes=1, ckpt_path=None, seconds=ranks.SECONDS, **options):
-    """Runs a fit; each rank writes `<folder>/rank<n>.pt`."""
-    record = {name: options.pop(name) for name in ("save_after", "fail_at", "fail_on") if name in options}
-    saves = ModelCheckpoint(folder, filename="best", save_on_exception=True, save_last=True, every_n_train_steps=4)
-    flags = options.pop("flags", {})
-    ranks.SECONDS = seconds
+def train(kind, folder, strategy="auto", devices=1, num_nodes=1, ckpt_path=None, saves=False, flags=None, **options):
+    """Runs a fit; each rank writes `<folder>/rank<n>.pt`. With `saves`, there is a checkpoint of epochs and exceptions."""
+    record = {name: options.pop(name) for name in ("save_after", "fail_at", "fail_in", "fail_on") if name in options}
+    ranks.SECONDS = options.pop("seconds", ranks.SECONDS)
+    saver = ModelCheckpoint(
+        folder, filename="{epoch}", every_n_epochs=1, save_top_k=-1, save_on_exception=True, save_last=True
+    )
     agent, module = build(kind, **options)
     trainer = Trainer(
         accelerator="cpu",
         strategy=strategy,
         devices=devices,
         num_nodes=num_nodes,
-        **{"max_epochs": EPOCHS, "num_sanity_val_steps": 0, **flags},
-        callbacks=[Record(folder, **record), *([saves] if record.get("fail_at") is not None else [])],
+        **{"max_epochs": EPOCHS, "num_sanity_val_steps": 0, **(flags or {})},
+        callbacks=[Record(folder, **record), *([saver] if saves else [])],
         logger=False,
-        enable_checkpointing=record.get("fail_at") is not None,
+        enable_checkpointing=saves,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(agent, module, ckpt_path=ckpt_path)
-    return trainer
+    with warnings.catch_warnings():  # a resumed run need not write checkpoints itself
+        warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`")
+        trainer.fit(agent, module, ckpt_path=ckpt_path)
 
 
 def results(folder, world_size=2):
@@ -192,13 +197,15 @@ def on_ranks(function, world_size=2, seconds=60, **arguments):
         ]
         for process in processes:
             process.start()
-        deadline = time.monotonic() + seconds
-        for process in processes:
-            process.join(max(0.0, deadline - time.monotonic()))
-        late = [rank for rank, process in enumerate(processes) if process.is_alive()]
-        for process in processes:
-            process.kill()
-            process.join()
+        try:
+            deadline = time.monotonic() + seconds
+            for process in processes:
+                process.join(max(0.0, deadline - time.monotonic()))
+            late = [rank for rank, process in enumerate(processes) if process.is_alive()]
+        finally:
+            for process in processes:
+                process.kill()
+                process.join()
         assert not late, f"ranks {late} had not ended after {seconds} s"
         paths = [Path(folder) / f"error{rank}" for rank in range(world_size)]
         return [path.read_text() if path.exists() else "" for path in paths]
