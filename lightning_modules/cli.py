@@ -66,9 +66,8 @@ def main(args: list[str] | None = None) -> None:
 
 
 def _run(args: list[str]) -> None:
-    """Leaves the process's arguments, seed and signals as they are."""
-    argv, threads, interrupt = sys.argv, torch.get_num_threads(), signal.getsignal(signal.SIGINT)
-    sys.argv = ["aexp"]  # Lightning warns where it finds others beside the given ones
+    """Leaves the process's seed and signals as they are, and its arguments, by which Lightning starts further ranks."""
+    threads, interrupt = torch.get_num_threads(), signal.getsignal(signal.SIGINT)
     try:
         AexpCLI(
             datamodule_class=ExperienceDataModule,
@@ -80,7 +79,6 @@ def _run(args: list[str]) -> None:
         if ended.code:
             raise
     finally:
-        sys.argv = argv
         torch.set_num_threads(threads)
         if signal.getsignal(signal.SIGINT) != interrupt:  # Lightning ignores it from the first Ctrl-C on
             signal.signal(signal.SIGINT, interrupt)
@@ -143,6 +141,7 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             for message in (
                 ".*isinstance.treespec, LeafSpec",
+                "LightningCLI's args parameter is intended to run from within Python",
                 "The '.*_dataloader' does not have many workers",
                 "GPU available but not used",
                 "The number of training batches .* is smaller than the logging interval",

@@ -10,8 +10,6 @@ from typing import Any, Literal
 
 import torch
 from lightning import LightningDataModule, Trainer
-from lightning.pytorch.callbacks import OnExceptionCheckpoint
-from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 from torch.nn.parallel import DistributedDataParallel
 
 from aexp_torch import Env, EnvSpec, Loader, SpecError
@@ -29,7 +27,9 @@ class ExperienceDataModule(LightningDataModule):
 
     Training streams persist over epochs; validation, test and prediction start afresh every time, with seeds of their
     own. A checkpoint at any step, in the middle of an epoch or at its end, resumes at exactly the next minibatch. It has
-    the streams of all ranks, one on an exception too, where every rank raised at the same step.
+    the streams of all ranks. So has one that is saved on an exception, where every rank raised at the same step; otherwise
+    none is saved, and the last one before stays as it is. (Ranks that `ddp_fork` and `ddp_spawn` start are not told of
+    exceptions by Lightning and save none: use `ddp`, torchrun or SLURM.)
 
     Args:
       train: one environment, or several by name to mix them.
@@ -165,19 +165,6 @@ class ExperienceDataModule(LightningDataModule):
             return
         ranks = self._ranks()
         self._restored = _from_the_start_of_an_epoch(_part_of(ranks["rank"], ranks["world_size"], states))
-
-    def on_exception(self, exception: BaseException) -> None:
-        """Says where no checkpoint could be written: Lightning tells forked and spawned ranks nothing of an exception."""
-        saves = any(
-            getattr(callback, "save_on_exception", False) or isinstance(callback, OnExceptionCheckpoint)
-            for callback in self.trainer.callbacks
-        )
-        if saves and isinstance(exception, ProcessRaisedException | ProcessExitedException):
-            exception.add_note(
-                "No checkpoint was written on this exception: ranks that strategy='ddp_fork' or 'ddp_spawn' started cannot."
-                " Resume from the last checkpoint that was written before (ckpt_path='last'), or start ranks by torchrun"
-                " or strategy='ddp'."
-            )
 
     def teardown(self, stage: str) -> None:
         """Called on every rank at the end of a run that was not interrupted: no collective is under way."""

@@ -63,30 +63,27 @@ def _by_store(own: bytes, trainer: Trainer) -> list[bytes]:
     """Exchanges parts by the process group's store, or raises what ends the run."""
     progress = trainer.fit_loop.epoch_loop.batch_progress.current
     here = f"aexp_torch/{next(_exchanges)}/{trainer.global_step}/{progress.ready}"
-    ranks = range(trainer.world_size)
+    ranks, missing, limit = range(trainer.world_size), [], timedelta(seconds=SECONDS)
     try:
         store = _get_default_store()
-        count = -(-len(own) // CHUNK)
-        for i in range(count):
-            store.set(f"{here}/{trainer.global_rank}/{i}", own[i * CHUNK : (i + 1) * CHUNK])
-        store.set(f"{here}/{trainer.global_rank}", str(count))
+        store.set(f"{here}/{trainer.global_rank}", str(-(-len(own) // CHUNK)))
         try:
-            store.wait([f"{here}/{rank}" for rank in ranks], timedelta(seconds=SECONDS))
+            store.wait([f"{here}/{rank}" for rank in ranks], limit)
             found = "all"
         except distributed.DistStoreError:
             found = "some"
+            missing = [rank for rank in ranks if not store.check([f"{here}/{rank}"])]
         # The first to say counts for all: none goes on alone because it found the others a moment later.
-        together = store.compare_set(f"{here}/found", "", found) == b"all"
-        missing = [rank for rank in ranks if not together and not store.check([f"{here}/{rank}"])]
-        if together:
-            counts = [int(store.get(f"{here}/{rank}")) for rank in ranks]
-            parts = [b"".join(store.get(f"{here}/{rank}/{i}") for i in range(counts[rank])) for rank in ranks]
-            if store.add(f"{here}/read", 1) == trainer.world_size:
-                for rank, i in ((rank, i) for rank in ranks for i in range(counts[rank])):
+        if store.compare_set(f"{here}/found", "", found) == b"all":
+            for i in range(0, len(own), CHUNK):
+                store.set(f"{here}/{trainer.global_rank}/{i // CHUNK}", own[i : i + CHUNK])
+            parts = [_take(store, f"{here}/{rank}", limit) for rank in ranks]
+            if store.add(f"{here}/read", 1) == trainer.world_size:  # the last one clears away
+                for rank, i in ((rank, i) for rank in ranks for i in range(-(-len(parts[rank]) // CHUNK))):
                     store.delete_key(f"{here}/{rank}/{i}")
             return parts
-    except distributed.DistError:  # the store went away with the rank that kept it
-        missing = []
+    except distributed.DistError:  # the store went away with the rank that kept it, or a part did not come
+        pass
     error = sys.exc_info()[1] or AexpError("Trainer.save_checkpoint: expected all ranks to save after an exception.")
     others = f"rank {', '.join(map(str, missing))}" if missing else "another rank"
     error.add_note(
@@ -95,6 +92,13 @@ def _by_store(own: bytes, trainer: Trainer) -> list[bytes]:
         " (ckpt_path='last'), which has the state of all ranks."
     )
     raise error
+
+
+def _take(store: distributed.Store, key: str, limit: timedelta) -> bytes:
+    chunks = [f"{key}/{i}" for i in range(int(store.get(key)))]
+    for chunk in chunks:
+        store.wait([chunk], limit)
+    return b"".join(store.get(chunk) for chunk in chunks)
 
 
 def own_rank(states: list[dict[str, Any]], trainer: Trainer | None) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Throughput: interactions and samples per second."""
 
 import time
+from collections import Counter
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
@@ -12,11 +13,11 @@ __all__ = ["Throughput"]
 
 
 class Throughput(Callback):
-    """Logs how fast training goes, in seconds of training (validation is left out).
+    """Logs how fast training goes on all ranks together, in seconds of training (validation is left out).
 
     | name | unit |
     |---|---|
-    | `env_steps`, `<source>/env_steps` | interactions with environments since the run began, on this rank |
+    | `env_steps`, `<source>/env_steps` | interactions with environments since the run began |
     | `env_steps_per_s`, `<source>/env_steps_per_s` | interactions per second since the last log |
     | `samples_per_s`, `<source>/samples_per_s` | rows learned from per second since the last log |
 
@@ -36,7 +37,8 @@ class Throughput(Callback):
         self._log_again = False
         self._seconds = 0.0  # of training since the last log, without what runs now
         self._since: float | None = None
-        self._before: dict[str, dict[str, int]] = {"env_steps": {}, "samples": {}}
+        self._totals: dict[str, dict[str, int]] = {"env_steps": {}, "samples": {}}  # of all ranks
+        self._before = self._totals
         self._trainer: Trainer | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -45,13 +47,14 @@ class Throughput(Callback):
 
     @property
     def env_steps(self) -> dict[str, int]:
-        """Interactions so far, by source."""
-        return self._watch.env_steps
+        """Interactions so far, by source, when they were last logged."""
+        return self._totals["env_steps"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock."""
         self._watch.specs = specs_of(trainer.train_dataloader)
         self._log_again = True
+        self._add_up()
         self._restart_clock()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -82,40 +85,46 @@ class Throughput(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the total at the end of an epoch."""
-        self._logged = self._totals()
-        self._log_totals(pl_module)
+        self._add_up()
+        self._log_totals(pl_module, sync_dist=True)  # equal on all ranks already
 
-    def _log_totals(self, pl_module: LightningModule) -> None:
+    def _log_totals(self, pl_module: LightningModule, **options: Any) -> None:
         for name, value in self._logged.items():
-            pl_module.log(name, value, prog_bar=name == "env_steps", batch_size=1)
+            pl_module.log(name, value, prog_bar=name == "env_steps", batch_size=1, **options)
 
     def _log(self, pl_module: LightningModule) -> None:
-        if not self._watch.samples:
+        self._add_up()
+        if not self._totals["samples"]:
             return
         now = time.perf_counter()
         seconds = max(self._seconds + now - (self._since or now), 1e-9)
         values: dict[str, float] = {}
-        for what, counts in (("env_steps", self._watch.env_steps), ("samples", self._watch.samples)):
+        for what, counts in self._totals.items():
             if not counts:
                 continue
             gained = {source: count - self._before[what].get(source, 0) for source, count in counts.items()}
             values[f"{what}_per_s"] = sum(gained.values()) / seconds
             values |= {f"{source}/{what}_per_s": count / seconds for source, count in gained.items()}
-        shown = "env_steps_per_s" if self._watch.env_steps else "samples_per_s"
-        self._logged = self._totals()
+        shown = "env_steps_per_s" if self._totals["env_steps"] else "samples_per_s"
         self._log_totals(pl_module)
         pl_module.log(shown, values.pop(shown), prog_bar=True, batch_size=1)
         pl_module.log_dict(values, batch_size=1)
         self._restart_clock()
 
-    def _totals(self) -> dict[str, float]:
-        steps = self._watch.env_steps
-        total = {"env_steps": float(sum(steps.values()))} if steps else {}
-        return total | {f"{source}/env_steps": float(count) for source, count in steps.items()}
+    def _add_up(self) -> None:
+        """Adds up the counts of all ranks; called on all of them."""
+        totals: dict[str, Counter] = {"env_steps": Counter(), "samples": Counter()}
+        for counts in all_ranks({what: dict(getattr(self._watch, what)) for what in totals}, self._trainer):
+            for what, total in totals.items():
+                total.update(counts[what])
+        self._totals = {what: dict(total) for what, total in totals.items()}
+        steps = self._totals["env_steps"]
+        total_steps = {"env_steps": float(sum(steps.values()))} if steps else {}
+        self._logged = total_steps | {f"{source}/env_steps": float(count) for source, count in steps.items()}
 
     def _restart_clock(self) -> None:
         self._seconds, self._since = 0.0, time.perf_counter()
-        self._before = {"env_steps": dict(self._watch.env_steps), "samples": dict(self._watch.samples)}
+        self._before = self._totals
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the counts of every rank."""

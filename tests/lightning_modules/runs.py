@@ -140,7 +140,7 @@ class Record(Callback):
 def train(kind, folder, strategy="auto", devices=1, num_nodes=1, ckpt_path=None, saves=False, flags=None, **options):
     """Runs a fit; each rank writes `<folder>/rank<n>.pt`. With `saves`, there is a checkpoint of epochs and exceptions."""
     record = {name: options.pop(name) for name in ("save_after", "fail_at", "fail_in", "fail_on") if name in options}
-    ranks.SECONDS = options.pop("seconds", ranks.SECONDS)
+    ranks.SECONDS = options.pop("patience", ranks.SECONDS)
     saver = ModelCheckpoint(
         folder, filename="{epoch}", every_n_epochs=1, save_top_k=-1, save_on_exception=True, save_last=True
     )
