@@ -41,7 +41,12 @@ class ExperienceDataModule(LightningDataModule):
       weights: relative weights of the training sources by name; equal by default.
       num_workers: processes that step the training streams of a rank; 0: its own does. Evaluation runs in the trainer.
       context: how worker processes start.
-      step_timeout: seconds that a step in a worker may take; more is an error.
+      step_timeout: seconds that a step in a worker may take; a worker that takes longer is replaced.
+      max_restarts: how often a slot is started again within any 100 of its steps when its worker is lost; None for no
+        limit, 0 for an error at once.
+      ordered: False takes whichever slot of the source is ready first (with workers): quicker where steps take unequal
+        times, but another order in every run.
+      pin_memory: puts training timesteps into page-locked memory where there is a GPU, from which copies are asynchronous.
       in_flight: slots per training source on all ranks; by default one per rank, or two per worker.
       steps_per_epoch: training steps an epoch; not needed where all training streams are finite.
       episodes: episodes of every source in validation, testing and prediction; finite streams are passed through once.
@@ -63,6 +68,9 @@ class ExperienceDataModule(LightningDataModule):
         num_workers: int = 0,
         context: Literal["fork", "spawn", "forkserver"] = "fork",
         step_timeout: float = 300.0,
+        max_restarts: int | None = 3,
+        ordered: bool = True,
+        pin_memory: bool = False,
         in_flight: int | None = None,
         steps_per_epoch: int | None = None,
         episodes: int = 20,

@@ -76,11 +76,12 @@ def _by_store(own: bytes, trainer: Trainer) -> list[bytes]:
         # The first to say counts for all: none goes on alone because it found the others a moment later.
         if store.compare_set(f"{here}/found", "", found) == b"all":
             for i in range(0, len(own), CHUNK):
-                store.set(f"{here}/{trainer.global_rank}/{i // CHUNK}", own[i : i + CHUNK])
+                store.set(f"{here}/{trainer.global_rank}/{i // CHUNK}", own[i : i + CHUNK])  # type: ignore[arg-type]  # torch says str
             parts = [_take(store, f"{here}/{rank}", limit) for rank in ranks]
             if store.add(f"{here}/read", 1) == trainer.world_size:  # the last one clears away
-                for rank, i in ((rank, i) for rank in ranks for i in range(-(-len(parts[rank]) // CHUNK))):
-                    store.delete_key(f"{here}/{rank}/{i}")
+                for rank, part in enumerate(parts):
+                    for i in range(0, len(part), CHUNK):
+                        store.delete_key(f"{here}/{rank}/{i // CHUNK}")
             return parts
     except distributed.DistError:  # the store went away with the rank that kept it, or a part did not come
         pass

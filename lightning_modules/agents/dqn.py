@@ -170,7 +170,9 @@ class DQN(LightningModule):
         for group in self.optimizers().param_groups:
             group["lr"] = self.hparams.lr * max(remaining, self.hparams.final_lr)
         self.num_steps += 1
-        if source not in self.warm and everywhere(len(self.replay[source]) >= max(self.hparams.warmup, 1), self.trainer):
+        if source not in self.warm and everywhere(
+            len(self.replay[source]) >= max(self.hparams.warmup, 1), self.trainer
+        ):
             self.warm.add(source)
         if source in self.warm:
             for _ in range(self.hparams.updates):

@@ -86,6 +86,7 @@ class Throughput(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the total at the end of an epoch."""
         self._add_up()
+        self._logged = self._sums()
         self._log_totals(pl_module, sync_dist=True)  # equal on all ranks already
 
     def _log_totals(self, pl_module: LightningModule, **options: Any) -> None:
@@ -105,10 +106,13 @@ class Throughput(Callback):
             gained = {source: count - self._before[what].get(source, 0) for source, count in counts.items()}
             values[f"{what}_per_s"] = sum(gained.values()) / seconds
             values |= {f"{source}/{what}_per_s": count / seconds for source, count in gained.items()}
-        shown = "env_steps_per_s" if self._totals["env_steps"] else "samples_per_s"
+        self._logged = self._sums()
+        # One that is shown stays so: Lightning takes no other options for the same name.
+        sources = self._watch.specs or self._totals["samples"]
+        shown = "env_steps_per_s" if any(map(self._watch.is_interactive, sources)) else "samples_per_s"
         self._log_totals(pl_module)
-        pl_module.log(shown, values.pop(shown), prog_bar=True, batch_size=1)
-        pl_module.log_dict(values, batch_size=1)
+        for name, value in values.items():
+            pl_module.log(name, value, prog_bar=name == shown, batch_size=1)
         self._restart_clock()
 
     def _add_up(self) -> None:
@@ -118,9 +122,11 @@ class Throughput(Callback):
             for what, total in totals.items():
                 total.update(counts[what])
         self._totals = {what: dict(total) for what, total in totals.items()}
+
+    def _sums(self) -> dict[str, float]:
         steps = self._totals["env_steps"]
-        total_steps = {"env_steps": float(sum(steps.values()))} if steps else {}
-        self._logged = total_steps | {f"{source}/env_steps": float(count) for source, count in steps.items()}
+        total = {"env_steps": float(sum(steps.values()))} if steps else {}
+        return total | {f"{source}/env_steps": float(count) for source, count in steps.items()}
 
     def _restart_clock(self) -> None:
         self._seconds, self._since = 0.0, time.perf_counter()

@@ -28,6 +28,7 @@ import aexp_torch as ae
 from aexp_torch.specs import flatten
 from lightning_modules import ExperienceDataModule, ranks
 from lightning_modules.agents import DQN, PPO, Classifier, Generalist
+from lightning_modules.callbacks import EpisodeStatistics, Throughput
 
 SMALL = {"x": torch.linspace(-1, 1, 52).view(26, 2), "y": torch.arange(26) % 3}
 STEPS = 6  # per epoch
@@ -131,6 +132,9 @@ class Record(Callback):
             "trained": self.trained,
             "validated": self.validated,
             "metrics": self.metrics,
+            "logged": {
+                name: float(value) for name, value in trainer.callback_metrics.items() if not name.endswith("_per_s")
+            },
             "weights": {name: value.clone() for name, value in module.state_dict().items()},
             "threads": torch.get_num_threads(),
         }
@@ -151,7 +155,12 @@ def train(kind, folder, strategy="auto", devices=1, num_nodes=1, ckpt_path=None,
         devices=devices,
         num_nodes=num_nodes,
         **{"max_epochs": EPOCHS, "num_sanity_val_steps": 0, **(flags or {})},
-        callbacks=[Record(folder, **record), *([saver] if saves else [])],
+        callbacks=[
+            EpisodeStatistics(every_n_steps=2),
+            Throughput(every_n_steps=2),
+            Record(folder, **record),
+            *([saver] if saves else []),
+        ],
         logger=False,
         enable_checkpointing=saves,
         enable_progress_bar=False,
@@ -222,7 +231,7 @@ def torchrun(arguments, script, *options):
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, "-m", "torch.distributed.run", *arguments, str(script), *options]
-    output = tempfile.TemporaryFile("w+")
+    output = tempfile.TemporaryFile("w+")  # noqa: SIM115  (`finish` closes it)
     process = subprocess.Popen(
         command, stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=root, start_new_session=True
     )

@@ -1,5 +1,6 @@
 """Streams under Trainer.fit: nothing is asked for early, every flag of the trainer works, every checkpoint resumes."""
 
+import inspect
 import itertools
 import warnings
 
@@ -289,6 +290,23 @@ def test_an_unsized_loader_is_told_that_it_asks_too_early():
 def test_wrong_arguments_are_told_before_anything_runs(options, message):
     with pytest.raises(ae.SpecError, match=message):
         make_data(**options)
+
+
+def test_every_option_of_a_loader_can_be_given():
+    loader, module = (inspect.signature(made).parameters for made in (ae.Loader, ExperienceDataModule))
+    ours = {"env", "rank", "world_size", "resume_epochs", "seed_prefix"}  # what a split and a rank decide
+    assert set(loader) - set(module) == ours
+    for name in (loader.keys() & module.keys()) - {"episodes"}:
+        assert loader[name].default == module[name].default, name
+        assert f"      {name}: " in ExperienceDataModule.__doc__, name
+
+
+def test_options_reach_the_loader():
+    data = make_data(in_flight=4, num_workers=1, step_timeout=7.0, max_restarts=9, on_missing="repeat")
+    loader = data.train_dataloader().streams
+    assert loader._num_slots == 4 and [worker.step_timeout for worker in loader._workers] == [7.0]
+    assert all(env.on_missing == "repeat" for env in loader._envs.values())
+    assert not data.val_dataloader().streams._workers
 
 
 def test_an_agent_that_cannot_act_is_told_so():

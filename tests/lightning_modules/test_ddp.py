@@ -31,6 +31,7 @@ def check(folder, kind):
         assert torch.equal(value, other["weights"][name]), name
     assert one["metrics"] == other["metrics"] and len(one["metrics"]) == EPOCHS
     assert one["validated"] and not {key for *_, key in one["validated"]} & {key for *_, key in other["validated"]}
+    assert one["logged"].get("env_steps") == other["logged"].get("env_steps")
     agent, _ = runs.build(kind)
     changed = [name for name, value in agent.state_dict().items() if not torch.equal(value, one["weights"][name])]
     for source in {source for source, *_ in one["trained"]}:
@@ -68,7 +69,9 @@ FEW = [*(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[:-1]), KIN
 @pytest.mark.parametrize("kind", FEW)
 @pytest.mark.timeout(120)
 def test_torchrun(kind, tmp_path):
-    ((code, output),) = finish(torchrun(["--standalone", "--nproc_per_node=2"], runs.__file__, arguments(kind, tmp_path)))
+    ((code, output),) = finish(
+        torchrun(["--standalone", "--nproc_per_node=2"], runs.__file__, arguments(kind, tmp_path))
+    )
     assert code == 0, output
     check(tmp_path, kind)
 

@@ -1,4 +1,4 @@
-"""Exceptions on all ranks leave a checkpoint that is whole; one on a rank alone leaves the last one as it was, and says so."""
+"""An exception on all ranks leaves a whole checkpoint; one on a rank alone leaves the last as it was, and says so."""
 
 import os
 import sys
@@ -25,7 +25,10 @@ def test_on_every_rank(tmp_path):
     assert "boom on rank 0" in errors[0] and "boom on rank 1" in errors[1]
     saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
     one, other = saved["ExperienceDataModule"]["train"]
-    assert one["sources"]["cart"]["slots"].keys() == {"0", "2"} and other["sources"]["cart"]["slots"].keys() == {"1", "3"}
+    assert one["sources"]["cart"]["slots"].keys() == {"0", "2"} and other["sources"]["cart"]["slots"].keys() == {
+        "1",
+        "3",
+    }
     one, other = saved["agent"]
     assert not torch.equal(one["generator"], other["generator"])
 

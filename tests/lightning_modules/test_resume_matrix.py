@@ -1,4 +1,4 @@
-"""A run that was stopped and resumed is the run that was not: on every rank, with any number of workers, wherever it stops."""
+"""A run that was stopped and resumed is the run that was not: on every rank, with any workers, wherever it stops."""
 
 import itertools
 import sys
@@ -59,6 +59,7 @@ def test_resumed_is_not_stopped(kind, ranks, workers, tmp_path):
         for before, after in zip(whole, results(tmp_path / "resumed", ranks), strict=True):
             assert len(after["trained"]) == RUN - steps, how
             assert after["trained"] == before["trained"][steps:], how
+            assert after["logged"] == before["logged"], how
             assert after["metrics"] == before["metrics"][-len(after["metrics"]) :], how
             for name, value in before["weights"].items():
                 assert torch.equal(after["weights"][name], value), (how, name)
