@@ -19,7 +19,7 @@ from lightning_modules.ranks import all_ranks, leave_at_exit
 __all__ = ["ExperienceDataModule"]
 
 # Evaluation takes these options of a Loader; training takes all that the constructor below has.
-FOR_EVALUATION = ("seed", "on_missing", "feedback_timeout")
+FOR_EVALUATION = ("seed", "on_bad_sample", "max_bad_samples", "on_missing", "feedback_timeout")
 
 
 class ExperienceDataModule(LightningDataModule):
@@ -52,6 +52,12 @@ class ExperienceDataModule(LightningDataModule):
       episodes: episodes of every source in validation, testing and prediction; finite streams are passed through once.
       seed: S of all seeds.
       until: what ends an epoch without a given length: the first source that is over, or all of them.
+      uneven: what becomes of a pass over a training dataset whose minibatches are no multiple of the number of ranks: its
+        first ones come once more ("cycle"), minibatches come whose rows are all masked ("pad"), or the rest is dropped
+        ("stop"). In evaluation no sample is dropped or counted twice.
+      on_bad_sample: what becomes of samples of datasets that cannot be read, as for `DatasetEnv`; by default each
+        dataset's own.
+      max_bad_samples: with `on_bad_sample`: how many may be left out, per source on each rank.
       on_missing: what follows a timestep that was not answered; by default each environment's own setting.
       feedback_timeout: seconds to wait for an answer from another thread; by default each environment's own setting.
     """
@@ -76,6 +82,9 @@ class ExperienceDataModule(LightningDataModule):
         episodes: int = 20,
         seed: int = 0,
         until: Literal["first", "all"] = "first",
+        uneven: Literal["cycle", "pad", "stop"] = "cycle",
+        on_bad_sample: Literal["raise", "skip"] | None = None,
+        max_bad_samples: int | None = 100,
         on_missing: Literal["error", "repeat", "sample"] | None = None,
         feedback_timeout: float | None = None,
     ):
@@ -87,7 +96,7 @@ class ExperienceDataModule(LightningDataModule):
         self.num_steps, self.episodes = num_steps, episodes
         self._train: Loader | Drive | None = None
         self._train_ranks: dict[str, Any] = {}
-        self._restored: dict | None = None
+        self._restored: list[dict] | None = None  # the states of all ranks
         # Says now what is wrong with the arguments, and what the streams will look like.
         loader = Loader(train, **{**self._options, "num_workers": 0})
         self._specs = loader.specs
@@ -118,9 +127,19 @@ class ExperienceDataModule(LightningDataModule):
             self._train = loader if self.num_steps is None else loader.drive(self._act, self.num_steps)
             self._train_ranks = ranks
         if self._restored is not None:
-            self._train.load_state_dict(self._restored)
+            self._go_on(self._restored)
             self._restored = None
         return Feed(self._train)
+
+    def _go_on(self, states: list[dict]) -> None:
+        """Restores the training streams from the states of all ranks that wrote a checkpoint."""
+        loader = self._train.loader if isinstance(self._train, Drive) else self._train
+        if loader.own_part([state.get("loader", state) for state in states]) is not None:
+            self._train.load_state_dict([_from_the_start_of_an_epoch(state) for state in states])
+            return
+        self._train.load_state_dict(states)  # of other ranks or slots: what is left is divided anew
+        if self.trainer is not None and self.trainer.training:
+            _count_batches_anew(self.trainer, len(loader), loader.position, states[0].get("loader", states[0]))
 
     def val_dataloader(self) -> "EvaluationFeed":
         """Returns the validation streams."""
@@ -167,12 +186,8 @@ class ExperienceDataModule(LightningDataModule):
         return {"train": all_ranks(state, self.trainer)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keeps this rank's part until the training streams are made."""
-        states = state_dict.get("train")
-        if not states:
-            return
-        ranks = self._ranks()
-        self._restored = _from_the_start_of_an_epoch(_part_of(ranks["rank"], ranks["world_size"], states))
+        """Keeps the states of all ranks until the training streams are made."""
+        self._restored = state_dict.get("train")
 
     def teardown(self, stage: str) -> None:
         """Called on every rank at the end of a run that was not interrupted: no collective is under way."""
@@ -230,18 +245,18 @@ class EvaluationFeed(Feed):
         yield from self.streams
 
 
-def _part_of(rank: int, world_size: int, states: list[dict]) -> dict:
-    """Returns the state of a rank's streams from the states of all ranks that wrote a checkpoint."""
-    if len(states) != world_size:
-        raise SpecError(
-            f"ExperienceDataModule: expected a checkpoint of {world_size} ranks, got one of {len(states)}. Resume with as"
-            " many processes as wrote it."
-        )
-    return states[rank]
-
-
 def _from_the_start_of_an_epoch(state: dict) -> dict:
     """Sets the place in the epoch to 0: Lightning itself counts what is left of an epoch, by its own limits."""
     if "loader" in state:
         return {**state, "loader": _from_the_start_of_an_epoch(state["loader"])}
     return {**state, "position": 0}
+
+
+def _count_batches_anew(trainer: Trainer, length: int, position: int, before: dict) -> None:
+    """Tells Lightning the place in an epoch of another length than that in which the checkpoint was written."""
+    progress = trainer.fit_loop.epoch_loop.batch_progress
+    done, late = progress.current.processed, progress.total.processed - progress.total.completed
+    if done:
+        done = length if done >= before["steps_per_epoch"] else position
+        progress.current.ready = progress.current.started = progress.current.processed = done
+        progress.current.completed = done - late  # saved before the batch was completed: Lightning adds it

@@ -103,8 +103,10 @@ def _take(store: distributed.Store, key: str, limit: timedelta) -> bytes:
 
 
 def own_rank(states: list[dict[str, Any]], trainer: Trainer | None) -> dict[str, Any]:
-    """Returns this rank's part; the first without a trainer."""
-    return states[0 if trainer is None else trainer.global_rank % len(states)]
+    """Returns this rank's part; the first without a trainer. A rank that is new has another's, but no `generator`."""
+    rank = 0 if trainer is None else trainer.global_rank
+    own = states[rank % len(states)]
+    return own if rank < len(states) else {name: value for name, value in own.items() if name != "generator"}
 
 
 def rank_seed(seed: int, rank: int) -> int:

@@ -168,6 +168,11 @@ class Loader:
         """The number of timesteps an epoch; with `episodes=` an upper bound."""
         return self.steps_per_epoch
 
+    @property
+    def position(self) -> int:
+        """How many timesteps of the epoch have been handed out."""
+        return self._position
+
     def __iter__(self) -> Iterator[TimeStep]:
         if self._pin_memory:
             return self.epoch(lambda slots, place: slots.next(place).pin_memory())

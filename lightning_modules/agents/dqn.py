@@ -304,7 +304,8 @@ class DQN(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         own = own_rank(checkpoint["agent"], self._trainer)
-        self.generator.set_state(own["generator"].cpu())
+        if "generator" in own:
+            self.generator.set_state(own["generator"].cpu())
         self.num_steps, self.env_steps = own["num_steps"], dict(own["env_steps"])
         for source, state in own["replay"].items():
             self.replay[source].load_state_dict(state)

@@ -285,5 +285,6 @@ class Generalist(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         own = own_rank(checkpoint["agent"], self._trainer)
-        self.generator.set_state(own["generator"].cpu())
+        if "generator" in own:
+            self.generator.set_state(own["generator"].cpu())
         self.num_steps, self.env_steps = own["num_steps"], own["env_steps"]

@@ -57,12 +57,13 @@ def data(**options):
 
 
 def build(kind, workers=0, in_flight=4, validates=True, annealing_steps=None, **options):
-    """Returns an agent and streams of a kind: dqn and ppo (RL), classifier (datasets), mixed."""
+    """Returns an agent and streams of a kind: dqn and ppo (RL), classifier (datasets), passes (a finite one), mixed."""
     val_data = data(epochs=1)
     agent, train, val, own = {
         "dqn": (DQN, {"cart": cart()}, {"cart": cart(1)}, {}),
         "ppo": (PPO, {"cart": cart(), "pole": cart(3)}, {"cart": cart(1)}, {"num_steps": 4}),
         "classifier": (Classifier, {"lines": lines(), "data": data(shuffle=True)}, {"data": val_data}, {}),
+        "passes": (Classifier, data(shuffle=True, epochs=1), val_data, {"steps_per_epoch": None, "uneven": "pad"}),
         "mixed": (
             Generalist,
             {"cart": cart(), "lines": lines(), "data": data(shuffle=True)},
@@ -103,12 +104,15 @@ class Record(Callback):
     def __init__(self, folder, save_after=(), fail_at=None, fail_in="start", fail_on=(0, 1)):
         self.folder, self.save_after = Path(folder), save_after
         self.fail_at, self.fail_in, self.fail_on = fail_at, fail_in, fail_on
-        self.trained, self.validated, self.metrics = [], [], []
+        self.trained, self.validated, self.metrics, self.rows = [], [], [], []
 
     def on_train_batch_start(self, trainer, module, batch, batch_idx):
         self._fail(trainer, "start")
         slot = batch.slot if isinstance(batch, ae.Trajectory) else batch.ticket.slot
         self.trained.append((batch.source, slot, digest(batch)))
+        if isinstance(batch, ae.TimeStep) and "x" in batch.observation:
+            x = batch.observation["x"][:, 0]
+            self.rows += x[batch.observation.get("mask:x", torch.ones(len(x), dtype=torch.bool))].tolist()
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
         done = trainer.fit_loop.epoch_loop.total_batch_idx + 1
@@ -132,6 +136,7 @@ class Record(Callback):
             "trained": self.trained,
             "validated": self.validated,
             "metrics": self.metrics,
+            "rows": self.rows,
             "logged": {
                 name: float(value) for name, value in trainer.callback_metrics.items() if not name.endswith("_per_s")
             },

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from runs import EPOCHS, STEPS, on_ranks, results, train
+from runs import EPOCHS, SMALL, STEPS, on_ranks, results, train
 
 RUN = STEPS * EPOCHS
 QUICK = {("dqn", 2, 1), ("ppo", 1, 2), ("classifier", 1, 1), ("mixed", 2, 0)}
@@ -80,3 +80,25 @@ def test_workers_change_nothing_on_two_ranks(kind, tmp_path):
         assert results(resumed)[rank]["trained"] == found[0][rank]["trained"][4:]
         for name, value in found[0][rank]["weights"].items():
             assert torch.equal(results(resumed)[rank]["weights"][name], value), name
+
+
+@pytest.mark.parametrize("before, after", [(2, 1), (1, 2)])
+@pytest.mark.parametrize("how", ["mid-epoch", "end of epoch", "exception at start", "exception at end"])
+@pytest.mark.timeout(120)
+def test_datasets_go_on_with_other_ranks(before, after, how, tmp_path):
+    options = {"kind": "passes", "in_flight": 2, "annealing_steps": RUN}
+    first, second = tmp_path / "first", tmp_path / "second"
+    # What the first run got before the checkpoint: all of its only epoch, or so many batches of three rows on each rank.
+    if how == "end of epoch":
+        assert run(first, before, saves=True, flags={"max_epochs": 1}, **options) == [""] * before
+        path, taken = first / "epoch=0.ckpt", [row for rank in results(first, before) for row in rank["rows"]]
+    else:
+        place = "start" if how == "mid-epoch" else how.split()[-1]
+        saving = {"save_after": [3]} if how == "mid-epoch" else {"saves": True}
+        assert run(first, before, fail_at=3, fail_in=place, **saving, **options) != [""] * before
+        path, steps = first / ("3.ckpt" if how == "mid-epoch" else "last.ckpt"), 3 + (place == "end")
+        assert run(first, before, **options) == [""] * before
+        taken = [row for rank in results(first, before) for row in rank["rows"][: 3 * steps]]
+    assert run(second, after, ckpt_path=path, **options) == [""] * after
+    rest = [row for rank in results(second, after) for row in rank["rows"]]
+    assert sorted(taken + rest) == sorted(SMALL["x"][:, 0].tolist() * EPOCHS)
