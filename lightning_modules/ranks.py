@@ -20,7 +20,7 @@ from torch.distributed.distributed_c10d import _get_default_store
 
 from aexp_torch import AexpError
 
-__all__ = ["all_ranks", "drop_gradients", "everywhere", "leave_at_exit", "own_rank", "rank_seed", "reach"]
+__all__ = ["all_ranks", "anywhere", "drop_gradients", "everywhere", "leave_at_exit", "own_rank", "rank_seed", "reach"]
 
 SECONDS = 20.0  # that ranks wait for one another while an exception ends the run
 CHUNK = 2**22  # bytes; the store takes values up to 8 MiB
@@ -130,6 +130,11 @@ def leave_at_exit() -> None:
 def _leave() -> None:
     if distributed.is_initialized():
         distributed.destroy_process_group()
+
+
+def anywhere(condition: bool, trainer: Trainer) -> bool:
+    """Tells whether a condition holds on some rank; a collective."""
+    return condition if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(condition, all=False)
 
 
 class _Reach(torch.autograd.Function):

@@ -1,6 +1,8 @@
 """Every example runs, and shows what it says."""
 
 import importlib.util
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -18,7 +20,7 @@ def run(number: int, **arguments):
 
 
 def test_every_example_has_a_test():
-    assert [path.name[:2] for path in EXAMPLES] == ["01", "02", "03", "04", "05"]
+    assert [path.name[:2] for path in EXAMPLES] == ["01", "02", "03", "04", "05", "06"]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
@@ -54,3 +56,20 @@ def test_generalist_trains():
 def test_generalist_learns_both():
     metrics = run(5)
     assert metrics["cartpole/return"] >= 400
+
+
+@pytest.mark.filterwarnings("ignore:.*there is no last checkpoint available", "ignore:Checkpoint directory")
+def test_ranks_train_and_go_on(tmp_path):
+    metrics = run(6, folder=str(tmp_path), max_steps=12)
+    assert (tmp_path / "last.ckpt").exists() and {"test/cartpole/return", "test/digits/accuracy"} < set(metrics)
+    assert run(6, folder=str(tmp_path), max_steps=12) == metrics
+
+
+@pytest.mark.slow
+def test_ranks_of_torchrun(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(EXAMPLES[5])]
+    environment = {**os.environ, "PYTHONPATH": str(EXAMPLES[5].parents[1])}
+    options = {"capture_output": True, "text": True, "timeout": 100, "env": environment}
+    ended = subprocess.run([*command, f"--folder={tmp_path}", "--max_steps=200"], check=False, **options)
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "last.ckpt").exists() and ended.stdout.count("test/digits/accuracy") == 1

@@ -6,11 +6,13 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
+from lightning_modules.ranks import anywhere
+
 __all__ = ["Interrupt"]
 
 
 class Interrupt(Callback):
-    """Lets the training step that Ctrl-C falls into be completed, so that a resumed run is the run.
+    """Lets the training step that Ctrl-C falls into be completed, on all ranks the same, so that a resumed run is the run.
 
     A second Ctrl-C, or one in validation, ends at once.
     """
@@ -38,7 +40,7 @@ class Interrupt(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Ends here, where Lightning expects checkpoints to be made."""
-        if self.asked:
+        if anywhere(self.asked, trainer):
             raise KeyboardInterrupt
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

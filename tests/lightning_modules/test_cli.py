@@ -53,7 +53,7 @@ def fails(*args):
 
 
 def run_aexp(*args, **options):
-    command = [sys.executable, "-c", "from lightning_modules.cli import main; main()", *args]
+    command = [sys.executable, "-m", "lightning_modules.cli", *args]
     root = str(CONFIGS.parent.parent)
     environ = {**os.environ, "PYTHONPATH": root, "TERM": "dumb", "COLUMNS": "100"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": environ}
@@ -269,6 +269,30 @@ def test_interrupted_runs_can_be_resumed(tmp_path):
     main(["fit", "--ckpt_path", str(checkpoint), f"--trainer.max_steps={step + 3}"])
     resumed = torch.load(tmp_path / "runs" / "classifier" / "version_1" / "checkpoints" / "last.ckpt")
     assert resumed["global_step"] == step + 3
+
+
+@pytest.mark.slow
+def test_ranks_are_interrupted_together(tmp_path):
+    options = [
+        "--config=ppo",
+        "--trainer.strategy=ddp",
+        "--trainer.devices=2",
+        "--trainer.default_root_dir",
+        str(tmp_path),
+    ]
+    process = run_aexp("fit", *options, start_new_session=True)
+    checkpoint = tmp_path / "runs" / "ppo" / "version_0" / "checkpoints" / "last.ckpt"
+    deadline = time.monotonic() + 60
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    before = torch.load(checkpoint)["global_step"]
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert "resume with --ckpt_path" in said and "No checkpoint was written" not in said, said
+    saved = torch.load(checkpoint)
+    assert saved["global_step"] > before
+    assert len(saved["ExperienceDataModule"]["train"]) == len(saved["agent"]) == 2
 
 
 def test_a_run_interrupted_between_steps_is_the_run(tmp_path, monkeypatch):

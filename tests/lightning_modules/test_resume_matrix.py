@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import aexp_torch as ae
+
 sys.path.insert(0, str(Path(__file__).parent))
 from runs import EPOCHS, SMALL, STEPS, on_ranks, results, train
 
@@ -83,7 +85,16 @@ def test_workers_change_nothing_on_two_ranks(kind, tmp_path):
 
 
 @pytest.mark.parametrize("before, after", [(2, 1), (1, 2)])
-@pytest.mark.parametrize("how", ["mid-epoch", "end of epoch", "exception at start", "exception at end"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "mid-epoch",
+        *(
+            pytest.param(how, marks=pytest.mark.slow)
+            for how in ("end of epoch", "exception at start", "exception at end")
+        ),
+    ],
+)
 @pytest.mark.timeout(120)
 def test_datasets_go_on_with_other_ranks(before, after, how, tmp_path):
     options = {"kind": "passes", "in_flight": 2, "annealing_steps": RUN}
@@ -102,3 +113,9 @@ def test_datasets_go_on_with_other_ranks(before, after, how, tmp_path):
     assert run(second, after, ckpt_path=path, **options) == [""] * after
     rest = [row for rank in results(second, after) for row in rank["rows"]]
     assert sorted(taken + rest) == sorted(SMALL["x"][:, 0].tolist() * EPOCHS)
+
+
+def test_environments_need_the_ranks_that_they_had(tmp_path):
+    assert run(tmp_path, 2, kind="dqn", save_after=[4]) == ["", ""]
+    with pytest.raises(ae.SpecError, match="Resume with the same world_size and in_flight"):
+        train("dqn", tmp_path, ckpt_path=tmp_path / "4.ckpt")
