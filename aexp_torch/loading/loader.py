@@ -228,7 +228,7 @@ class Loader:
             else:
                 name, place = self._turn = self._turn or self._next_turn()
                 item = take(self._slots[name], place)
-                if self._bad_samples:
+                if name in self._bad_samples:
                     self._check_bad_samples(name)
                 self._turn, self._current = None, (name, place, None)
             self._position += 1
@@ -252,7 +252,7 @@ class Loader:
                     break
                 for place in waiting:
                     timestep = take(slots, place)
-                    if self._bad_samples:
+                    if name in self._bad_samples:
                         self._check_bad_samples(name)
                     if left[place] is None:
                         timestep = quotas[timestep.source].filter(timestep, place)

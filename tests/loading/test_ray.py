@@ -32,7 +32,7 @@ NODE = {"include_dashboard": False, "object_store_memory": 80 * 2**20, "num_cpus
 def cluster():
     from ray.cluster_utils import Cluster
 
-    folder = tempfile.mkdtemp(prefix="ray")  # short: there will be sockets
+    folder = tempfile.mkdtemp(prefix="r")  # short: there will be sockets
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TMPDIR", folder)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
@@ -411,11 +411,17 @@ def test_drive_evaluation_and_a_replayed_timestep(cluster, alone):
 
     assert episodes() == episodes(num_workers=1, backend="ray")
 
+
+@pytest.mark.slow
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_step_that_was_not_completed_is_handed_out_once_more(cluster, alone, answered):
     loader = on_ray()
     for number, timestep in enumerate(loader):
-        if number == 20:
+        if number == 20 and not answered:
             break
         answer(loader, timestep)
+        if number == 20:
+            break
     state = loader.state_dict(replay=True)
     loader.load_state_dict(state)
     assert run(loader) == alone[20:]
@@ -423,6 +429,36 @@ def test_drive_evaluation_and_a_replayed_timestep(cluster, alone):
     loader.restart()
     assert run(loader, 31) == alone[:31]  # from the start, in other actors
     loader.close()
+
+
+@pytest.mark.slow
+def test_stages_on_the_trainers_side_and_bad_samples(cluster):
+    class Spoilt(torch.utils.data.Dataset):
+        def __len__(self):
+            return 12
+
+        def __getitem__(self, index):
+            if index in (4, 7):
+                raise OSError("truncated file")
+            return {"x": torch.tensor([float(index)])}
+
+    envs = {
+        "cartpole": ae.GymnasiumEnv("CartPole-v1", num_envs=3).pipe(ae.TrainerSide).pipe(ae.Noisy, std=0.01),
+        "spoilt": ae.DatasetEnv(Spoilt(), batch_size=2, on_bad_sample="skip"),
+    }
+
+    def seen(**backend) -> tuple[list, int]:
+        loader = ae.Loader(envs, in_flight=2, steps_per_epoch=40, **backend)
+        timesteps = run(loader)
+        count = loader.bad_samples
+        loader.close()
+        return timesteps, count
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        alone = seen()
+    assert alone[1] == 2
+    assert seen(num_workers=2, backend="ray") == alone
 
 
 SCRIPT = """

@@ -257,6 +257,14 @@ def test_a_loader_counts_over_slots_and_processes(data, num_workers):
 
 
 @pytest.mark.filterwarnings("ignore:(?s).*It is left out")
+def test_a_loader_mixes_datasets_that_skip_with_sources_that_do_not():
+    envs = {"spoilt": make(Spoilt(), on_bad_sample="skip", epochs=None), "counting": CountingEnv(num_actions=0)}
+    loader = ae.Loader(envs, steps_per_epoch=12)
+    assert {timestep.source for timestep in loader} == {"spoilt", "counting"}
+    assert loader.bad_samples == 3
+
+
+@pytest.mark.filterwarnings("ignore:(?s).*It is left out")
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_the_budget_is_for_all_slots_of_a_loader_together(num_workers):
     data = Spoilt((2, 5, 9), num_samples=12)  # one in each of three slots
