@@ -12,6 +12,7 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 
 import aexp_torch as ae
 from aexp_torch.errors import SpecError
+from aexp_torch.testing import CountingEnv
 
 pytestmark = [pytest.mark.timeout(60)]
 BAD = (3, 10, 11)
