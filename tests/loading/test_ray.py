@@ -13,15 +13,16 @@ import time
 import warnings
 
 import pytest
+import ray
 import torch
+from ray.cluster_utils import Cluster
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import aexp_torch as ae
 from aexp_torch.errors import AexpError, FeedbackError, MissingDependencyError, SpecError
 from aexp_torch.loading import ray_worker
 from aexp_torch.testing import CountingEnv
 from tests.loading.mixed import answer, describe, make_loader, run
-
-ray = pytest.importorskip("ray")
 
 ANSWER = torch.tensor([1, 2])
 BOTH_NODES = [{"resources": {"one": 1}}, {"resources": {"two": 1}}]
@@ -30,8 +31,6 @@ NODE = {"include_dashboard": False, "object_store_memory": 80 * 2**20, "num_cpus
 
 @pytest.fixture(scope="module")
 def cluster():
-    from ray.cluster_utils import Cluster
-
     folder = tempfile.mkdtemp(prefix="r")  # short: there will be sockets
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TMPDIR", folder)
@@ -258,8 +257,6 @@ def test_an_actor_that_hangs_is_replaced_after_step_timeout(cluster):
 @pytest.mark.slow
 @pytest.mark.parametrize("graceful", [True, False])
 def test_the_actors_of_a_lost_node_go_on_elsewhere(cluster, graceful):
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
     node = cluster.add_node(**NODE)
     there = NodeAffinitySchedulingStrategy(node_id=node.node_id, soft=True)
     loader = counting(
