@@ -3,7 +3,6 @@
 import gc
 import io
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -31,17 +30,20 @@ NODE = {"include_dashboard": False, "object_store_memory": 80 * 2**20, "num_cpus
 
 @pytest.fixture(scope="module")
 def cluster():
-    folder = tempfile.mkdtemp(prefix="r")  # short: there will be sockets
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_TMPDIR", folder)
+    with (
+        tempfile.TemporaryDirectory(prefix="r", ignore_cleanup_errors=True) as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("RAY_TMPDIR", folder)  # a short name: there will be sockets
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         cluster = Cluster(initialize_head=True, head_node_args={**NODE, "resources": {"one": 9}})
-        cluster.add_node(**NODE, resources={"two": 9})
-        ray.init(address=cluster.address, log_to_driver=False)
-        yield cluster
-        ray.shutdown()
-        cluster.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
+        try:
+            cluster.add_node(**NODE, resources={"two": 9})
+            ray.init(address=cluster.address, log_to_driver=False)
+            yield cluster
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
 
 
 @pytest.fixture(scope="module")
