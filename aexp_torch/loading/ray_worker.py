@@ -138,7 +138,10 @@ class Inbox:
     def forget(self, worker: "RayWorker") -> None:
         """Waits no longer for a worker that is gone."""
         self._due = {result: due for result, due in self._due.items() if due[0] is not worker}
-        if not any(other.running for other in self.workers):
+
+    def empty(self) -> None:
+        """Takes the environments out of the object store once no worker runs."""
+        if not any(worker.running for worker in self.workers):
             self._recipes = {}
 
     def receive(self, timeout: float) -> bool:
@@ -288,6 +291,8 @@ class RayWorker(RemoteWorker):
         if self._owner == os.getpid() and ray.is_initialized():  # else Ray has ended it
             self.kill()
         self._actor = None
+        self._inbox.forget(self)
+        self._inbox.empty()
 
 
 def _numbers(resources: dict[str, float]) -> dict[str, float]:
