@@ -67,6 +67,11 @@ class Layout:
         """Returns where in the memory a block lies."""
         return slice(self._starts[block], self._starts[block] + self._block_size)
 
+    @property
+    def answers(self) -> slice:
+        """Where in the memory an answer lies."""
+        return slice(ERROR_START + ERROR_BYTES, self._head)
+
     def over(self, memory: np.ndarray) -> "Views":
         """Returns the arrays of every field over one slot's memory (uint8 [size])."""
         return Views(self, memory)

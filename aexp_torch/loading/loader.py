@@ -9,9 +9,10 @@ import torch
 
 from aexp_torch.composition.composition import sources_of, unique_names
 from aexp_torch.env import Env
-from aexp_torch.errors import SpecError
+from aexp_torch.errors import MissingDependencyError, SpecError
 from aexp_torch.loading.episodes import EpisodeQuota
 from aexp_torch.loading.mixture import Mixture, Weights
+from aexp_torch.loading.remote import RemoteWorker
 from aexp_torch.loading.shared import Bell
 from aexp_torch.loading.slots import Slots, SlotTurns
 from aexp_torch.loading.trainer_side import TrainerSideSlots, border_of
@@ -40,6 +41,11 @@ class Loader:
       env: one environment, or `{name: environment}` to mix supervised data and reinforcement learning.
       weights: relative weights by name (or in order), or a function from the step to such; equal by default.
       num_workers: processes that step the slots; 0: this one does. Not more than the processor's cores that it may use.
+        With `backend="ray"` the number of actors, at least 1.
+      backend: where workers run: processes on this machine, or actors on a Ray cluster (extra `ray`). Call `ray.init`
+        before, with the address of your cluster; otherwise Ray connects or starts one as it does by default.
+      ray_options: what `actor.options` takes, for all actors or a list of one each: `num_cpus` (1 by default),
+        `resources`, `scheduling_strategy` with a placement group, `runtime_env` ...
       context: how worker processes start.
       step_timeout: seconds that a step in a worker may take; a worker that takes longer is replaced.
       max_restarts: how often a slot is started again within any 100 of its steps when its worker is killed or hangs, or
@@ -85,6 +91,8 @@ class Loader:
         *,
         weights: Weights | None = None,
         num_workers: int = 0,
+        backend: Literal["process", "ray"] = "process",
+        ray_options: dict[str, Any] | Sequence[dict[str, Any]] | None = None,
         context: Literal["fork", "spawn", "forkserver"] = "fork",
         step_timeout: float = 300.0,
         max_restarts: int | None = 3,
@@ -124,8 +132,12 @@ class Loader:
         self._bad_samples = {name: 0 for name, member in envs.items() if member.skips_bad_samples}
         self._num_slots = len(numbers) * world_size
         self._mixture = Mixture(list(envs), weights, seed)
-        bell = Bell() if num_workers else None
-        self._workers = [Worker(number, context, step_timeout, bell) for number in range(_processes(num_workers))]
+        self._workers: Sequence[RemoteWorker]
+        if backend == "process" and ray_options is None:
+            bell = Bell() if num_workers else None
+            self._workers = [Worker(number, context, step_timeout, bell) for number in range(_processes(num_workers))]
+        else:
+            self._workers = _actors(backend, num_workers, ray_options, step_timeout)
         place: dict[str, Any] = {
             "seed": seed,
             "numbers": numbers,
@@ -221,7 +233,7 @@ class Loader:
             else:
                 name, place = self._turn = self._turn or self._next_turn()
                 item = take(self._slots[name], place)
-                if self._bad_samples:
+                if name in self._bad_samples:
                     self._check_bad_samples(name)
                 self._turn, self._current = None, (name, place, None)
             self._position += 1
@@ -245,7 +257,7 @@ class Loader:
                     break
                 for place in waiting:
                     timestep = take(slots, place)
-                    if self._bad_samples:
+                    if name in self._bad_samples:
                         self._check_bad_samples(name)
                     if left[place] is None:
                         timestep = quotas[timestep.source].filter(timestep, place)
@@ -458,6 +470,24 @@ def _processes(num_workers: int) -> int:
             stacklevel=3,
         )
     return min(num_workers, cores)
+
+
+def _actors(backend: str, num_workers: int, options: Any, step_timeout: float) -> Sequence[RemoteWorker]:
+    if backend != "ray":
+        also = "" if options is None else f" with ray_options={options!r}"
+        raise SpecError(f"Loader: expected backend='process' or 'ray', got {backend!r}{also}.")
+    if num_workers < 1:
+        raise SpecError(
+            "Loader: expected num_workers of at least 1 with backend='ray', got 0. It is the number of actors."
+        )
+    try:
+        from aexp_torch.loading.ray_worker import ray_workers
+    except ImportError as error:
+        raise MissingDependencyError(
+            "Loader(backend='ray'): expected the package ray, it is not installed. Install it:"
+            ' pip install "aexp-torch[ray]"'
+        ) from error
+    return ray_workers(num_workers, options, step_timeout)
 
 
 def _slot_numbers(in_flight: int, rank: int, world_size: int) -> list[int]:

@@ -17,7 +17,6 @@ from aexp_torch.loading.revival import unpack_last
 from aexp_torch.loading.shared import Bell, SharedMemory
 from aexp_torch.loading.slots import Slots
 from aexp_torch.specs import EnvSpec
-from aexp_torch.timestep import TimeStep
 
 __all__ = [
     "ANSWERED",
@@ -29,11 +28,13 @@ __all__ = [
     "MISSING",
     "NOT_DUE",
     "REQUEST",
+    "SHOW_AGAIN",
     "SOURCE",
     "STEP",
     "Line",
     "pack",
     "read_error",
+    "reply",
     "run",
     "unpack",
 ]
@@ -42,7 +43,7 @@ __all__ = [
 REQUEST = 0  # number of the timestep that is asked for
 BLOCK = 1  # where it is to be written
 ANSWERED = 2  # the place of the source whose answer comes with the request, or:
-NOT_DUE, MISSING = -1, -2
+NOT_DUE, MISSING, SHOW_AGAIN = -1, -2, -3
 DONE = 3  # number of the request that was done last
 ERROR = 4  # bytes of error text instead of a timestep
 SOURCE, STEP = 5, 6  # of the timestep
@@ -89,20 +90,17 @@ class Runner:
         try:
             if answered >= 0:
                 timestep = self.slots.answer(0, self.views.read_answer(answered))
+            elif answered == SHOW_AGAIN:
+                timestep = self.slots.show_again(0)
             else:
                 timestep = self.slots.go_on(0) if answered == MISSING else self.slots.next(0)
-            self.show(timestep)
+            words[SOURCE] = self.views.write(words[BLOCK], timestep)
+            words[STEP] = timestep.ticket.step
+            if self.counts_bad_samples:
+                words[BAD_SAMPLES] = self.slots.num_bad_samples()
         except Exception as error:
             self._fail(error)
         words[DONE] = words[REQUEST]
-
-    def show(self, timestep: TimeStep) -> None:
-        """Writes a timestep into the block that is asked for."""
-        words = self.words
-        words[SOURCE] = self.views.write(words[BLOCK], timestep)
-        words[STEP] = timestep.ticket.step
-        if self.counts_bad_samples:
-            words[BAD_SAMPLES] = self.slots.num_bad_samples()
 
     def _fail(self, error: Exception) -> None:
         """Tells the trainer what went wrong instead of a timestep."""
@@ -125,8 +123,6 @@ class Runner:
             self.slots.load_states([(arguments["state"], arguments["ahead"])])
         if method == "restart":
             self.slots.restart()
-        if method == "show_again":
-            self.show(self.slots.show_again(0))
         if method == "revive":
             last = unpack_last(arguments["last"], self.slots.envs[0])
             self.slots.revive(0, last, arguments["restarts"], arguments["origin"])
@@ -163,13 +159,14 @@ def run(lines: list[Line], board: SharedMemory, work: Bell, trainer: Bell, conne
                 return
             if message["method"] == "leave":
                 return
-            connection.send_bytes(pack(_reply(runners, message)))
+            connection.send_bytes(pack(reply(runners, message)))
         else:
             runners[line].step()
         trainer.ring()
 
 
-def _reply(runners: list[Runner], message: dict) -> dict:
+def reply(runners: list[Runner], message: dict) -> dict:
+    """Does what a message asks for, and returns the result, or what went wrong."""
     try:
         runner = runners[message["line"]]
         return {"result": runner.call(message["method"], message["arguments"])}

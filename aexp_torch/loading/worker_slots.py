@@ -1,4 +1,4 @@
-"""WorkerSlots: the slots of one environment in worker processes, asked in turn like those in this one.
+"""WorkerSlots: the slots of one environment in workers, asked in turn like those in this one.
 
 Each slot has a piece of shared memory: control words, its answer, and blocks for timesteps. A timestep that is handed out
 is a view of its block, without a copy; the block is lent until the last tensor on it has gone (a weak reference to the
@@ -10,7 +10,7 @@ A worker that is lost (killed, hanging) or a slot that raises is replaced; see `
 
 import copy
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from aexp_torch.env import Env, origin_of
 from aexp_torch.feedback import Mailbox
 from aexp_torch.loading.layout import Layout
+from aexp_torch.loading.remote import Failure, RemoteWorker, RestartBudget
 from aexp_torch.loading.revival import pack_last
 from aexp_torch.loading.shared import SharedMemory
 from aexp_torch.loading.slots import SlotTurns, union_of_indices
@@ -30,12 +31,12 @@ from aexp_torch.loading.worker import (
     MISSING,
     NOT_DUE,
     REQUEST,
+    SHOW_AGAIN,
     SOURCE,
     STEP,
     Line,
     read_error,
 )
-from aexp_torch.loading.worker_process import Failure, RestartBudget, Worker
 from aexp_torch.specs import EnvSpec
 from aexp_torch.timestep import Ticket, TimeStep, pack_timestep
 
@@ -88,7 +89,7 @@ class RemoteSlot:
 
     Args:
       worker: runs it.
-      env: its environment, a recipe.
+      env: its environment, a recipe that slots share.
       place: seed, number of slots and seed prefix.
       number: the slot.
       stream: specs and settings.
@@ -96,7 +97,7 @@ class RemoteSlot:
     """
 
     def __init__(
-        self, worker: Worker, env: Env, place: dict[str, Any], number: int, stream: Stream, budget: RestartBudget
+        self, worker: RemoteWorker, env: Env, place: dict[str, Any], number: int, stream: Stream, budget: RestartBudget
     ):
         self.worker, self.number, self.budget, self._stream = worker, number, budget, stream
         self.who = f"{env.name!r} (slot {number})"
@@ -165,9 +166,8 @@ class RemoteSlot:
 
     def show_again(self) -> TimeStep:
         """Returns the worker's outstanding timestep once more; an answer that it was given is dropped."""
-        self._words[BLOCK] = self._free[-1]
-        self.call("show_again")
-        self._asked = self._free.pop()
+        self._ask(SHOW_AGAIN)
+        self._wait()
         return self._receive()
 
     def _wait(self) -> None:
@@ -221,14 +221,15 @@ class RemoteSlot:
 
         What the lost one had finished, but not handed out, is lost with it.
         """
-        asked = self._take_back()
         if self._restored is not None:
             self.worker.call_once(self._line, "load_state_dict", self.who, **self._restored)
+            again = self._words[ANSWERED]
         else:
             last, restarts = pack_last(self._last), self.budget.restarts
             self.worker.call_once(self._line, "revive", self.who, last=last, restarts=restarts, origin=self._origin)
-        if asked:
-            self._ask()
+            again = NOT_DUE
+        if self._take_back():
+            self._ask(again)
 
     def _take_back(self) -> bool:
         """Forgets what was asked of the worker; returns whether anything was."""
@@ -283,7 +284,7 @@ class RemoteSlot:
 
 
 class WorkerSlots(SlotTurns):
-    """Runs this rank's slots of one environment in worker processes and takes their timesteps in turn.
+    """Runs this rank's slots of one environment in workers and takes their timesteps in turn.
 
     Args:
       env: the environment; it is copied, slot by slot.
@@ -291,7 +292,7 @@ class WorkerSlots(SlotTurns):
       numbers: the slots of this rank.
       num_slots: how many there are on all ranks.
       seed_prefix: put before source names in seeds.
-      workers: the processes; slot s goes to worker `(s // world_size) % len(workers)`.
+      workers: processes or actors; slot s goes to worker `(s // world_size) % len(workers)`.
       world_size: number of ranks.
       uneven: as for `SlotTurns`.
       max_restarts: of a slot, within any 100 of its steps; None for no limit.
@@ -307,25 +308,25 @@ class WorkerSlots(SlotTurns):
         seed_prefix: str,
         world_size: int,
         uneven: str,
-        workers: list[Worker],
+        workers: Sequence[RemoteWorker],
         max_restarts: int | None,
         ordered: bool,
     ):
         super().__init__(env, seed, numbers, num_slots, seed_prefix, world_size, uneven)
         self.begin()
-        stream = Stream(self.envs[0])
+        recipe, stream = copy.copy(self.envs[0]), Stream(self.envs[0])
         self._workers, self._ordered = workers, ordered
         self._passed_over = 0
         self._slots = [
             RemoteSlot(
                 workers[(number // world_size) % len(workers)],
-                copy.copy(member),
+                recipe,
                 self._place,
                 number,
                 stream,
                 RestartBudget(max_restarts),
             )
-            for number, member in zip(numbers, self.envs, strict=True)
+            for number in numbers
         ]
         self._show_again: set[int] = set()
 
@@ -374,7 +375,7 @@ class WorkerSlots(SlotTurns):
         return pack_timestep(slot.outstanding) if slot.under_way() else None
 
     def close(self) -> None:
-        """Ends the processes."""
+        """Ends the workers."""
         for worker in self._workers:
             worker.stop()
         for slot in self._slots:

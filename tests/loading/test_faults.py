@@ -233,6 +233,24 @@ def test_a_worker_that_never_comes_to_a_step_is_an_error_even_without_a_limit():
     assert not multiprocessing.active_children()
 
 
+class DiesTwice(CountingEnv):
+    """Takes its process along once more, as it is told where to go on."""
+
+    def go_on_after(self, steps, origin=None):
+        if self.restarts == 1:
+            os._exit(4)
+        super().go_on_after(steps, origin)
+
+
+def test_a_worker_that_is_lost_again_while_it_is_replaced_is_replaced_again():
+    loader = ae.Loader(DiesTwice(lengths=[50, 50]), num_workers=1, in_flight=1, steps_per_epoch=20)
+    with pytest.warns(UserWarning, match="Restarted") as caught:
+        seen = steps(loader, kill_at=(4,))
+    assert "exit code 4" in str(caught[1].message) and loader.restarts == 2
+    assert [timestep.step_type[0].item() for timestep in seen[3:8]] == [1, 1, 2, 0, 1]
+    loader.close()
+
+
 class Slow(CountingEnv):
     """Never comes back from its third step, in its first life."""
 

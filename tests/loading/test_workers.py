@@ -16,45 +16,8 @@ import torch
 
 import aexp_torch as ae
 from aexp_torch.errors import FeedbackError, SpecError
-from aexp_torch.specs import flatten
 from aexp_torch.testing import CountingEnv
-
-ROWS = {"x": torch.arange(10.0)[:, None], "y": torch.arange(10) % 3}
-
-
-def make_loader(num_workers: int, **options) -> ae.Loader:
-    envs = {
-        "cartpole": ae.GymnasiumEnv("CartPole-v1", num_envs=3).pipe(ae.Noisy, std=0.01),
-        "counting": CountingEnv(num_envs=2, random=True, nested=True),
-        "joint": ae.DatasetEnv(ROWS, batch_size=4, epochs=1, shuffle=True),
-        "delayed": ae.DatasetEnv(ROWS, batch_size=4, epochs=1, mode="delayed", loss="correct"),
-        "both": ae.Interleave([CountingEnv(num_envs=1, name="one"), CountingEnv(num_envs=3, name="three")]),
-    }
-    options = {"in_flight": 4, "steps_per_epoch": 120, "seed": 3, **options}
-    return ae.Loader(envs, num_workers=num_workers, **options)
-
-
-def describe(timestep: ae.TimeStep) -> tuple:
-    leaves = [(path, None if leaf is None else leaf.tolist()) for path, leaf in sorted(flatten(timestep.observation))]
-    signals = (timestep.step_type.tolist(), timestep.reward.tolist(), timestep.discount.tolist())
-    return timestep.source, timestep.ticket.slot, timestep.ticket.step, *signals, leaves
-
-
-def answer(loader: ae.Loader, timestep: ae.TimeStep) -> None:
-    spec = loader.specs[timestep.source]
-    if spec.action:
-        (key,) = spec.action
-        timestep.reply({key: torch.full((spec.num_envs,), timestep.ticket.step % 2)})
-
-
-def run(loader: ae.Loader, stop: int | None = None) -> list[tuple]:
-    seen = []
-    for timestep in loader:
-        seen.append(describe(timestep))
-        answer(loader, timestep)
-        if len(seen) == stop:
-            break
-    return seen
+from tests.loading.mixed import answer, describe, make_loader, run
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +146,18 @@ def test_a_step_that_was_not_completed_is_handed_out_once_more(alone, num_worker
     loader.load_state_dict(state)
     assert run(loader) == alone[stop - 1 :]
     loader.close()
+
+
+@pytest.mark.parametrize("stop", [7, 33])
+def test_a_restored_state_that_was_not_gone_on_from_is_the_same_state(alone, stop):
+    loader = make_loader(2)
+    assert run(loader, stop) == alone[:stop]
+    for num_workers in (1, 0):
+        state = loader.state_dict()
+        loader.close()
+        loader = make_loader(num_workers)
+        loader.load_state_dict(state)
+    assert run(loader) == alone[stop:]
 
 
 def test_taking_a_state_disturbs_nothing(alone):

@@ -12,6 +12,7 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 
 import aexp_torch as ae
 from aexp_torch.errors import SpecError
+from aexp_torch.testing import CountingEnv
 
 pytestmark = [pytest.mark.timeout(60)]
 BAD = (3, 10, 11)
@@ -254,6 +255,14 @@ def test_a_loader_counts_over_slots_and_processes(data, num_workers):
         assert seen == [3, 3], "every rank reads the whole stream"
     else:
         assert seen == [3, 0], "minibatches 0 and 2 are the first rank's"
+
+
+@pytest.mark.filterwarnings("ignore:(?s).*It is left out")
+def test_a_loader_mixes_datasets_that_skip_with_sources_that_do_not():
+    envs = {"spoilt": make(Spoilt(), on_bad_sample="skip", epochs=None), "counting": CountingEnv(num_actions=0)}
+    loader = ae.Loader(envs, steps_per_epoch=12)
+    assert {timestep.source for timestep in loader} == {"spoilt", "counting"}
+    assert loader.bad_samples == 3
 
 
 @pytest.mark.filterwarnings("ignore:(?s).*It is left out")
