@@ -100,7 +100,7 @@ def measure(minutes: float, period: float, num_workers: int) -> dict:
         steps_per_epoch=1000,
         max_restarts=None,
     )
-    agent = DQN(data.specs, replay_size=10_000)
+    agent = DQN(data.specs, replay_size=10_000, warmup=500)
     killer = Killer(period, 60 * minutes)
     with tempfile.TemporaryDirectory() as directory, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -124,7 +124,7 @@ def measure(minutes: float, period: float, num_workers: int) -> dict:
         "minutes": minutes,
         "kills": killer.kills,
         "restarts": restarts,
-        "training_steps": trainer.global_step,
+        "training_steps": trainer.fit_loop.epoch_loop.total_batch_idx + 1,
         "before": before,
         "after": footprint(),
     }
