@@ -40,6 +40,8 @@ class ExperienceDataModule(LightningDataModule):
         `act(timestep)`; without it, timesteps.
       weights: relative weights of the training sources by name; equal by default.
       num_workers: processes that step the training streams of a rank; 0: its own does. Evaluation runs in the trainer.
+      backend: where these run: "process", on this machine, or "ray", as actors on a Ray cluster (extra `ray`).
+      ray_options: what Ray's `actor.options` takes, for all actors or a list of one each.
       context: how worker processes start.
       step_timeout: seconds that a step in a worker may take; a worker that takes longer is replaced.
       max_restarts: how often a slot is started again within any 100 of its steps when its worker is lost; None for no
@@ -72,6 +74,8 @@ class ExperienceDataModule(LightningDataModule):
         num_steps: int | None = None,
         weights: dict[str, float] | Any = None,
         num_workers: int = 0,
+        backend: Literal["process", "ray"] = "process",
+        ray_options: dict[str, Any] | list[dict[str, Any]] | None = None,
         context: Literal["fork", "spawn", "forkserver"] = "fork",
         step_timeout: float = 300.0,
         max_restarts: int | None = 3,
@@ -98,7 +102,8 @@ class ExperienceDataModule(LightningDataModule):
         self._train_ranks: dict[str, Any] = {}
         self._restored: list[dict] | None = None  # the states of all ranks
         # Says now what is wrong with the arguments, and what the streams will look like.
-        loader = Loader(train, **{**self._options, "num_workers": 0})
+        here = {"num_workers": 0, "backend": "process", "ray_options": None}
+        loader = Loader(train, **{**self._options, **here})
         self._specs = loader.specs
         loader.close()
         self._leave_out_splits()

@@ -11,6 +11,7 @@ import textwrap
 import time
 import warnings
 
+import lightning
 import pytest
 import ray
 import torch
@@ -21,6 +22,7 @@ import aexp_torch as ae
 from aexp_torch.errors import AexpError, FeedbackError, MissingDependencyError, SpecError
 from aexp_torch.loading import ray_worker
 from aexp_torch.testing import CountingEnv
+from lightning_modules import ExperienceDataModule
 from tests.loading.mixed import answer, describe, make_loader, run
 
 ANSWER = torch.tensor([1, 2])
@@ -458,6 +460,31 @@ def test_stages_on_the_trainers_side_and_bad_samples(cluster):
         alone = seen()
     assert alone[1] == 2
     assert seen(num_workers=2, backend="ray") == alone
+
+
+@pytest.mark.slow
+def test_the_data_module_trains_from_actors(cluster, tmp_path):
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.seen = torch.nn.Linear(1, 1), 0
+
+        def training_step(self, timestep, index):
+            timestep.reply(ANSWER)
+            self.seen += 1
+            return self.layer(timestep.reward[:, None]).mean()
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.01)
+
+    data = ExperienceDataModule(
+        CountingEnv(), steps_per_epoch=20, num_workers=1, backend="ray", ray_options=BOTH_NODES[1]
+    )
+    options = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    module = Module()
+    lightning.Trainer(max_epochs=2, default_root_dir=tmp_path, **options).fit(module, datamodule=data)
+    assert module.seen == 40
+    data.train_dataloader().streams.close()
 
 
 SCRIPT = """

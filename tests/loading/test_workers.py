@@ -28,6 +28,7 @@ def alone() -> list[tuple]:
 
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_the_same_timesteps_for_every_number_of_workers(alone, num_workers):
+    gc.collect()  # loaders that other tests have left
     loader = make_loader(num_workers)
     assert run(loader) == alone
     loader.close()
