@@ -149,6 +149,7 @@ class Augment(Stage):
         self._leaves: dict[str, dict[str, list[Leaf]]] = {}
         self._has_begin = type(self).begin is not Augment.begin
         for source, spec in self.env.specs.items():
+            self.on_spec(spec)  # refuses what cannot work
             sides: dict[str, list[Leaf]] = {"observation": [], "action": []}
             for leaf in self.chosen(spec):
                 key = f"{leaf.side}:{path_name(leaf.path)}"
