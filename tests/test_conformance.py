@@ -69,7 +69,7 @@ def pendulum() -> ae.GymnasiumEnv:
 
 
 def frozen() -> ae.Env:
-    moments = {"mean": torch.tensor(2.0), "variance": torch.tensor(4.0), "count": torch.tensor(9.0)}
+    moments = {"mean": torch.tensor(2.0), "variance": torch.tensor(4.0), "count": 9.0}
     learned = {"CountingEnv:observation:observation": moments}
     return CountingEnv(3).pipe(ae.NormalizeObservation, frozen=True, statistics=learned)
 

@@ -35,7 +35,7 @@ class Leaf:
       num_envs: number of lanes B.
       name: names what is kept for it in a state: `source:side:a/b`.
       generator: its own.
-      memory: tensors that are kept from step to step; replace them, never change them in place.
+      memory: tensors and numbers that are kept from step to step; replace them, never change them in place.
     """
 
     side: str
@@ -45,7 +45,7 @@ class Leaf:
     num_envs: int
     name: str = ""
     generator: np.random.Generator = field(default=None)  # type: ignore[assignment]
-    memory: dict[str, Tensor] = field(default_factory=dict)
+    memory: dict[str, Any] = field(default_factory=dict)
 
 
 class Augment(Stage):
@@ -207,6 +207,8 @@ class Augment(Stage):
         return self._changed(action, leaves) if leaves else action
 
     def _begin(self, timestep: TimeStep, sides: dict[str, list[Leaf]]) -> None:
+        if timestep.step_type.numpy().all():  # none is 0, FIRST
+            return
         first = timestep.first() if self.held is None else timestep.first() & ~self.held
         if first.any():
             for leaves in sides.values():

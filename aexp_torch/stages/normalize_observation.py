@@ -1,5 +1,7 @@
 """NormalizeObservation: zero mean, unit variance, learned on the way."""
 
+from typing import Any
+
 import numpy as np
 from dm_env import specs
 from torch import Tensor
@@ -47,7 +49,7 @@ class NormalizeObservation(Augment):
         env: Env,
         epsilon: float = 1e-8,
         frozen: bool = False,
-        statistics: dict[str, dict[str, Tensor]] | None = None,
+        statistics: dict[str, dict[str, Any]] | None = None,
         keys: Keys = is_real,
     ):
         super().__init__(env, keys)
@@ -68,8 +70,8 @@ class NormalizeObservation(Augment):
             leaf.memory = fresh_moments(leaf.spec.shape) if given is None else _check(given, leaf)
 
     @property
-    def statistics(self) -> dict[str, dict[str, Tensor]]:
-        """Mean, variance (float64 [...]) and count (float64) of each value, by `source:observation:key`."""
+    def statistics(self) -> dict[str, dict[str, Any]]:
+        """Mean and variance (float64 [...]) and count of each value, by `source:observation:key`."""
         self.open()
         return {leaf.name: dict(leaf.memory) for leaf in self.leaves()}
 
@@ -88,7 +90,7 @@ class NormalizeObservation(Augment):
         return specs.Array(spec.shape, np.float32, spec.name), Modality(modality.structure, "real", modality.context)
 
 
-def _check(given: dict, leaf: Leaf) -> dict[str, Tensor]:
+def _check(given: dict, leaf: Leaf) -> dict[str, Any]:
     moments = given.get(leaf.name)
     if moments is None or moments["mean"].shape != leaf.spec.shape:
         shapes = {name: list(one["mean"].shape) for name, one in given.items()}
@@ -96,4 +98,4 @@ def _check(given: dict, leaf: Leaf) -> dict[str, Tensor]:
             f"NormalizeObservation: expected statistics of {leaf.name!r} {list(leaf.spec.shape)}, got {shapes}. Give the"
             " source the name that it had where they were learned, or choose others with keys=."
         )
-    return {name: moment.clone() for name, moment in moments.items()}
+    return dict(moments)

@@ -1,5 +1,7 @@
 """NormalizeReward: rewards of a size that does not depend on the environment."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -41,7 +43,7 @@ class NormalizeReward(Stage):
         gamma: float = 0.99,
         epsilon: float = 1e-8,
         frozen: bool = False,
-        statistics: dict[str, dict[str, Tensor]] | None = None,
+        statistics: dict[str, dict[str, Any]] | None = None,
     ):
         super().__init__(env)
         if not 0 <= gamma <= 1 or not epsilon > 0:
@@ -67,25 +69,28 @@ class NormalizeReward(Stage):
         self._returns: dict[str, Tensor] = {}
 
     @property
-    def statistics(self) -> dict[str, dict[str, Tensor]]:
-        """Mean, variance and count of discounted returns, float64 scalars, by source."""
+    def statistics(self) -> dict[str, dict[str, Any]]:
+        """Mean and variance (float64 scalars) and count of discounted returns, by source."""
         self.open()
         return {source: dict(moments) for source, moments in self._moments.items()}
 
     def on_timestep(self, timestep: TimeStep) -> TimeStep:
         """Learns, then divides."""
-        source, reward, first = timestep.source, timestep.reward, timestep.first()
+        source, reward = timestep.source, timestep.reward
         moments = self._moments[source]
         if not self.frozen:
             before = self._returns.get(source)
             if before is None:
                 before = torch.zeros(len(reward), dtype=torch.float64)
-            after = torch.where(first, 0.0, before * self.gamma + reward)
-            moving = ~first
-            if self.held is not None:
-                after, moving = torch.where(self.held, before, after), moving & ~self.held
+            after = counted = before * self.gamma + reward
+            first, held = timestep.first(), self.held
+            if held is not None or first.any():
+                moving = ~first if held is None else ~first & ~held
+                counted = after[moving]
+                after = after.masked_fill(first, 0.0)
+                after = after if held is None else torch.where(held, before, after)
             self._returns[source] = after
-            moments = self._moments[source] = updated_moments(moments, after[moving])
+            moments = self._moments[source] = updated_moments(moments, counted)
         return timestep._replace(reward=(reward / (moments["variance"] + self.epsilon).sqrt()).float())
 
     def state_dict(self) -> dict:

@@ -63,16 +63,17 @@ def spells(leaf: Leaf, p: float, draw: Callable, rows: Tensor | None) -> tuple[T
     Returns:
       Where one that began before lasts, and where one begins now, bool [B] each.
     """
-    left = leaf.memory.get("left")
-    if left is None:
-        left = torch.zeros(leaf.num_envs, dtype=torch.int64)
+    kept = leaf.memory.get("left")
+    left = np.zeros(leaf.num_envs, np.int64) if kept is None else kept.numpy()
     lasting = left > 0
-    begins = torch.from_numpy(leaf.generator.random(leaf.num_envs) < p) & ~lasting
-    after = left - lasting.long()
+    begins = (leaf.generator.random(leaf.num_envs) < p) & ~lasting
+    after = left - lasting
     if begins.any():
-        after = torch.where(begins, torch.from_numpy(draw(leaf.generator, leaf.num_envs)), after)
-    leaf.memory["left"] = after if rows is None else torch.where(rows, after, left)
-    return lasting, begins
+        after = np.where(begins, draw(leaf.generator, leaf.num_envs), after)
+    if rows is not None:
+        after = np.where(rows.numpy(), after, left)
+    leaf.memory["left"] = torch.from_numpy(after)
+    return torch.from_numpy(lasting), torch.from_numpy(begins)
 
 
 def end_spells(leaf: Leaf, lanes: Tensor) -> None:
