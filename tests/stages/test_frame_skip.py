@@ -1,10 +1,13 @@
 """FrameSkip: sums, maxima, and lanes that end on the way; beside Gymnasium's own."""
 
+import time
+
 import gymnasium
 import numpy as np
 import pytest
 import torch
 from gymnasium.wrappers import MaxAndSkipObservation
+from torch.utils.data import DataLoader
 
 import aexp_torch as ae
 from aexp_torch.testing import CountingEnv
@@ -59,6 +62,21 @@ def test_held_lanes_stay():
     after = env.step(answers(1, 2), torch.tensor([True, False]))
     assert before.observation["observation"].tolist() == [3, 3] and before.reward.tolist() == [3, 6]
     assert after.observation["observation"].tolist() == [6, 3] and after.reward.tolist() == [3, 6]
+
+
+def test_the_same_answer_again_is_accepted_by_a_worker_that_has_taken_several_steps():
+    loader = DataLoader(CountingEnv(2, lengths=[9, 9]).pipe(ae.FrameSkip, skip=3), batch_size=None, num_workers=1)
+    rewards = []
+    for timestep in loader:
+        timestep.reply(answers(1, 2))
+        time.sleep(0.05)  # the worker goes on
+        timestep.reply(answers(1, 2))
+        with pytest.raises(ae.FeedbackError, match="with other values"):
+            timestep.reply(answers(2, 2))
+        rewards.append(timestep.reward.tolist())
+        if len(rewards) == 3:
+            break
+    assert rewards == [[0, 0], [3, 6], [3, 6]]
 
 
 def test_it_says_how_long_episodes_are():
