@@ -46,6 +46,7 @@ class Mailbox:
         self.owner: Env | None = None  # the outermost Env that handed the timestep out: its spec is what counts
         self.action: dict | None = None
         self.previous: dict | None = None
+        self._taken: tuple[int, dict] | None = None  # the step that was answered last from outside, and its answer
         self._lock = threading.Lock()
         self._arrived = threading.Event()
         self._waiting = False
@@ -92,13 +93,15 @@ class Mailbox:
     def _repeat(self, step: int, action: dict) -> None:
         """Accepts the same values once more, and nothing else."""
         # A worker goes on as soon as it is answered; its consumer, who has not asked for more yet, may still repeat.
+        # (Its step is not always the one before: some stages take several for one answer.)
         left_behind = step != self.step
-        if left_behind and not (self._exported and step == self.step - 1):
+        taken_step, taken = self._taken or (None, None)
+        if left_behind and not (self._exported and step == taken_step):
             raise FeedbackError(
                 f"{self}: expected the answer to step {self.step}, got one to step {step}, which the stream has left"
                 " behind. Answer each timestep before asking for the next."
             )
-        kept = self.previous if left_behind else self.action
+        kept = taken if left_behind else self.action
         if kept is None or not _same(kept, action):
             raise FeedbackError(f"{self}: step {step} was answered before with other values. Answer each step once.")
 
@@ -108,6 +111,7 @@ class Mailbox:
             if not self._due():
                 return {}
             self.action = self._missing() if self._known_to_be_missing() else self._wait()
+        self._taken = self.step, self.action
         return self.action
 
     def settle(self, env: "Env", timestep: TimeStep, action: Any) -> dict:

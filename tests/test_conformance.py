@@ -52,6 +52,28 @@ def two_environments() -> dict:
     return {"narrow": CountingEnv(2, random=True), "wide": CountingEnv(3, nested=True), "data": dataset(epochs=1)}
 
 
+def nested() -> CountingEnv:
+    return CountingEnv(3, nested=True, random=True)
+
+
+def holes() -> ae.Env:
+    return nested().pipe(ae.DropKeyValue, p=0.4)
+
+
+def images() -> ae.DatasetEnv:
+    return ae.DatasetEnv({"x": torch.arange(7 * 6 * 8 * 3).view(7, 6, 8, 3).to(torch.uint8)}, batch_size=3)
+
+
+def pendulum() -> ae.GymnasiumEnv:
+    return ae.GymnasiumEnv("Pendulum-v1", 3)
+
+
+def frozen() -> ae.Env:
+    moments = {"mean": torch.tensor(2.0), "variance": torch.tensor(4.0), "count": 9.0}
+    learned = {"CountingEnv:observation:observation": moments}
+    return CountingEnv(3).pipe(ae.NormalizeObservation, frozen=True, statistics=learned)
+
+
 # A row: how to make it, then what is true of it: "random" (follows from the seed), "partial" (some lanes end while
 # others go on), "shared" (lanes share a generator). Add one for every class that is exported.
 ROWS = {
@@ -84,6 +106,57 @@ ROWS = {
     "ObserveReward": (lambda: ae.GymnasiumEnv("CartPole-v1", 3, "sync").pipe(ae.ObserveReward), "random partial"),
     "ObserveReward-history": (lambda: CountingEnv(3).pipe(ae.ObserveReward, history=3), "partial"),
     "ObserveReward-dataset": (lambda: dataset(loss="mse").pipe(ae.ObserveReward, history=2), ""),
+    "Augment": (lambda: nested().pipe(ae.Augment, side="both"), "random partial"),
+    "Dropout": (lambda: nested().pipe(ae.Dropout, p=0.3, value=-1, side="observation"), "random partial shared"),
+    "Dropout-rows-both": (
+        lambda: CountingEnv(3).pipe(ae.Dropout, p=0.3, granularity="row", side="both"),
+        "partial shared",
+    ),
+    "Dropout-elements": (lambda: pendulum().pipe(ae.Dropout, p=0.3, granularity="element"), "random shared"),
+    "Repeat": (lambda: nested().pipe(ae.Repeat, p=0.3, n=2, side="both"), "random partial shared"),
+    "Repeat-sticky": (lambda: CountingEnv(3).pipe(ae.Repeat, n="geometric", side="action"), "partial shared"),
+    "Repeat-dataset": (lambda: dataset(mode="delayed", epochs=1).pipe(ae.Repeat, p=0.5, n=3), "random shared"),
+    "DropKeyValue": (lambda: nested().pipe(ae.DropKeyValue, p=0.4, n=2), "random partial shared"),
+    "DropKeyValue-one-lane": (lambda: CountingEnv(1).pipe(ae.DropKeyValue, p=0.4, n="geometric"), "random shared"),
+    "DropKeyValue-twice": (lambda: nested().pipe(ae.DropKeyValue).pipe(ae.DropKeyValue), "random partial shared"),
+    "DropKeyValue-dataset": (lambda: dataset(epochs=1).pipe(ae.DropKeyValue, p=0.5), "random shared"),
+    "FrameStack": (lambda: nested().pipe(ae.FrameStack, stack_size=3), "random partial"),
+    "FrameStack-zero": (lambda: holes().pipe(ae.FrameStack, padding_type="zero"), "random partial shared"),
+    "FrameStack-dataset": (lambda: dataset(mode="split", epochs=1).pipe(ae.FrameStack, stack_size=2), ""),
+    "FrameSkip": (lambda: nested().pipe(ae.FrameSkip, skip=2, keys="*"), "random partial"),
+    "FrameSkip-holes": (lambda: holes().pipe(ae.FrameSkip, skip=3, keys="c*"), "random partial shared"),
+    "FrameSkip-one-lane": (lambda: CountingEnv(1).pipe(ae.FrameSkip, skip=2), ""),
+    "Grayscale": (lambda: images().pipe(ae.Grayscale), ""),
+    "Resize": (lambda: images().pipe(ae.Grayscale, keep_dim=True).pipe(ae.Resize, shape=(5, 3)), ""),
+    "NormalizeObservation": (lambda: nested().pipe(ae.NormalizeObservation), "random partial shared"),
+    "NormalizeObservation-holes": (lambda: holes().pipe(ae.NormalizeObservation), "random partial shared"),
+    "NormalizeObservation-frozen": (frozen, "partial"),
+    "NormalizeReward": (lambda: CountingEnv(3).pipe(ae.NormalizeReward), "partial shared"),
+    "ClipReward": (lambda: CountingEnv(3).pipe(ae.ClipReward, min_reward=1, max_reward=2), "partial"),
+    "ClipObservation": (lambda: nested().pipe(ae.ClipObservation, minimum=0.2, maximum=5), "random partial"),
+    "ClipAction": (lambda: pendulum().pipe(ae.ClipAction), "random"),
+    "RescaleAction": (lambda: pendulum().pipe(ae.RescaleAction, min_action=0, max_action=3), "random"),
+    "TimeLimit": (lambda: CountingEnv(3).pipe(ae.TimeLimit, max_episode_steps=4), "partial"),
+    "TimeLimit-one-lane": (lambda: CountingEnv(1, random=True).pipe(ae.TimeLimit, max_episode_steps=2), "random"),
+    "TimeLimit-skip": (
+        lambda: CountingEnv(3, lengths=[9, 4, 6]).pipe(ae.TimeLimit, max_episode_steps=5).pipe(ae.FrameSkip, skip=2),
+        "partial",
+    ),
+    "OneHot": (lambda: nested().pipe(ae.OneHot), "random partial"),
+    "Flatten": (lambda: nested().pipe(ae.Flatten), "random partial"),
+    "Flatten-holes": (lambda: holes().pipe(ae.Flatten, keys="where/*", key="place"), "random partial shared"),
+    "Flatten-gymnasium": (lambda: ae.GymnasiumEnv(FakeGymEnv, 2).pipe(ae.Flatten), "random"),
+    "Wrappers-over-Interleave": (
+        lambda: (
+            ae.Interleave(two_environments())
+            .pipe(ae.Repeat, p=0.5, side="both")
+            .pipe(ae.DropKeyValue, p=0.3, keys="c*")
+            .pipe(ae.NormalizeObservation)
+            .pipe(ae.FrameStack, stack_size=2)
+            .pipe(ae.NormalizeReward)
+        ),
+        "random partial shared",
+    ),
     "Interleave": (lambda: ae.Interleave(two_environments(), ["narrow", "wide", "wide", "data"]), "random partial"),
     "Interleave-stages": (
         lambda: ae.Interleave([CountingEnv(1).pipe(ae.ObserveReward), CountingEnv(2)]).pipe(ae.Noisy, side="action"),
@@ -134,6 +207,23 @@ SPAWNED = [
     "Noisy-both",
     "ObserveReward",
     "TrainerSide",
+    "Augment",
+    "Dropout",
+    "Repeat",
+    "DropKeyValue",
+    "FrameStack",
+    "FrameSkip",
+    "Grayscale",
+    "Resize",
+    "NormalizeObservation",
+    "NormalizeReward",
+    "ClipReward",
+    "ClipObservation",
+    "ClipAction",
+    "RescaleAction",
+    "TimeLimit",
+    "OneHot",
+    "Flatten",
     "Interleave",
 ]
 

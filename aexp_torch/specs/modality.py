@@ -8,7 +8,7 @@ from dm_env import specs
 
 from aexp_torch.errors import SpecError
 
-__all__ = ["Modality", "guess_modality"]
+__all__ = ["Modality", "guess_modality", "is_choice", "is_image", "is_number", "is_real"]
 
 Structure = Literal["flat", "set", "sequence", "grid", "graph"]
 Representation = Literal["binary", "categorical", "integer", "real"]
@@ -73,3 +73,23 @@ def _within_zero_one(spec: specs.Array) -> bool:
     if not isinstance(spec, specs.BoundedArray) or np.dtype(spec.dtype).kind not in "iu" or not spec.shape:
         return False
     return bool(np.all(spec.minimum >= 0) and np.all(spec.maximum <= 1))
+
+
+def is_real(modality: Modality) -> bool:
+    """Tells whether elements are real numbers."""
+    return modality.representation == "real"
+
+
+def is_number(modality: Modality) -> bool:
+    """Tells whether elements are real numbers or integers, so that their size means something."""
+    return modality.representation in ("real", "integer")
+
+
+def is_choice(modality: Modality) -> bool:
+    """Tells whether elements are choices, each with a meaning of its own place; text is not."""
+    return modality.structure == "flat" and modality.representation == "categorical"
+
+
+def is_image(modality: Modality) -> bool:
+    """Tells whether it is a grid of numbers."""
+    return modality.structure == "grid" and is_number(modality)
