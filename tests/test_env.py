@@ -439,3 +439,25 @@ def test_a_state_keeps_what_on_missing_would_repeat_and_sample():
     other = CountingEnv(on_missing="sample", lengths=[99, 99])
     other.load_state_dict(state)
     assert [timestep.reward.tolist() for _, timestep in zip(range(5), other)] == expected
+
+
+class Holds(ae.Stage):
+    """Keeps what it is told about held lanes."""
+
+    def on_open(self):
+        self.seen = []
+
+    def on_timestep(self, timestep):
+        self.seen.append(None if self.held is None else self.held.tolist())
+        return timestep
+
+    on_action = lambda self, action, timestep: self.on_timestep(action)  # noqa: E731
+
+
+def test_both_hooks_of_a_stage_know_which_lanes_are_held():
+    env = CountingEnv(2).pipe(Holds)
+    env.reset()
+    env.step(torch.tensor([0, 0]), torch.tensor([True, False]))
+    env.reset(torch.tensor([False, True]))
+    env.step(torch.tensor([0, 0]))
+    assert env.seen == [None, [False, True], [False, True], [True, False], None, None]

@@ -117,3 +117,21 @@ def test_it_is_a_tree_for_torch():
     given = CountingEnv(nested=True).reset()
     doubled = _pytree.tree_map_only(torch.Tensor, lambda leaf: leaf * 2, given)
     assert doubled.ticket is given.ticket and type(doubled) is ae.TimeStep
+
+
+def test_select_lanes_says_in_masks_which_rows_have_a_key():
+    value, lanes = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([True, False, True])
+    whole, none = ae.restart({"in": {"a": value}}, 3), ae.restart({"in": {"a": None}}, 3)
+    some = ae.restart({"in": {"a": value * torch.tensor([0, 1, 1]), "mask:a": torch.tensor([False, True, True])}}, 3)
+    for chosen, other, rows, mask in [
+        (whole, none, [1, 0, 3], [True, False, True]),
+        (none, whole, [0, 2, 0], [False, True, False]),
+        (some, whole, [0, 2, 3], [False, True, True]),
+        (none, some, [0, 2, 0], [False, True, False]),
+        (some, none, [0, 0, 3], [False, False, True]),
+    ]:
+        mixed = select_lanes(lanes, chosen, other).observation["in"]
+        assert mixed["a"].tolist() == rows and mixed["mask:a"].tolist() == mask
+    assert "mask:a" not in select_lanes(lanes, whole, whole).observation["in"]
+    subtree = ae.restart({"in": {"a": value}, "mask:in": torch.tensor([True, False, False])}, 3)
+    assert select_lanes(lanes, subtree, whole).observation["mask:in"].tolist() == [True, True, False]
