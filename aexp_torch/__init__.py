@@ -8,14 +8,27 @@ from aexp_torch.errors import ActionError, AexpError, EndOfStream, FeedbackError
 from aexp_torch.loading import Loader, Trajectory, evaluate
 from aexp_torch.sources import DatasetEnv, GymnasiumEnv
 from aexp_torch.specs import EnvSpec, Modality
-from aexp_torch.stages import Lambda, Noisy, ObserveReward, TrainerSide
+from aexp_torch.stages import (
+    Advantage,
+    DynamicTimescaled,
+    Lambda,
+    Noisy,
+    ObserveActions,
+    ObserveReward,
+    PenalizeCompute,
+    PredictInputs,
+    StaticTimescaled,
+    TrainerSide,
+)
 from aexp_torch.timestep import StepType, Ticket, TimeStep, restart, termination, transition, truncation
 
 __all__ = [
     "ActionError",
+    "Advantage",
     "AexpError",
     "Composition",
     "DatasetEnv",
+    "DynamicTimescaled",
     "EndOfStream",
     "Env",
     "EnvSpec",
@@ -27,9 +40,13 @@ __all__ = [
     "MissingDependencyError",
     "Modality",
     "Noisy",
+    "ObserveActions",
     "ObserveReward",
+    "PenalizeCompute",
+    "PredictInputs",
     "SpecError",
     "Stage",
+    "StaticTimescaled",
     "StepType",
     "Ticket",
     "TimeStep",
