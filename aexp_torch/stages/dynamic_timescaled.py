@@ -12,7 +12,7 @@ from aexp_torch.errors import SpecError
 from aexp_torch.specs import EnvSpec, Modality
 from aexp_torch.specs.infer import with_sides
 from aexp_torch.stages.pooling import Pool
-from aexp_torch.stages.timescaled import Timescaled
+from aexp_torch.stages.timescaled import PHASE, Timescaled
 from aexp_torch.timestep import TimeStep
 
 __all__ = ["DynamicTimescaled"]
@@ -58,6 +58,8 @@ class DynamicTimescaled(Timescaled):
 
     Source: `DynamicTimescaled` of the artificial-experience project.
     """
+
+    own_keys = (PHASE, RATIO)
 
     def __init__(
         self,

@@ -78,24 +78,25 @@ class ObserveActions(Stage):
 
     def on_timestep(self, timestep: TimeStep) -> TimeStep:
         """Adds the keys."""
-        if self._watched and self._answered is not None:
-            self._given[self._answered] = self._reached(self._answered)
-        self._answered = None
+        if self._watched:
+            self._look(timestep.source)
         source, first = timestep.source, timestep.first()
         given = self._given.get(source)
-        if given is None:
+        if given is None or given["action"] is None:
             given = {"action": zeros(self._shown_spec(source).action, len(first)), "lanes": torch.zeros_like(first)}
         seen = self._seen[source] = self._shift(self._seen.get(source), given, first)
         return timestep._replace(observation={**timestep.observation, **self._shown(seen, source)})
 
-    def _reached(self, source: str) -> dict:
-        watched = self._watched[source]
-        if watched.action is None:
+    def _look(self, source: str) -> None:
+        """Takes what has reached the source that was answered."""
+        if self._watched[source].lanes is None:
             raise SpecError(
-                f"ObserveActions: expected to see what reaches {source!r}, nothing did. Where the source runs in another"
-                " process, put ObserveActions(which='executed') below TrainerSide, or use which='sent'."
+                f"ObserveActions: expected to see what reaches {source!r}, it runs in another process. Put"
+                " ObserveActions(which='executed') below TrainerSide, or use which='sent'."
             )
-        return watched.state_dict()
+        if self._answered is not None:
+            self._given[self._answered] = self._watched[self._answered].state_dict()
+        self._answered = None
 
     def _shift(self, before: dict | None, given: dict, first: Tensor) -> dict:
         """Takes one more action into the history, in the lanes that move."""
@@ -190,7 +191,7 @@ class Executed:
     def __init__(self, source: Env):
         self.spec = source.specs[source.name]
         self.action: dict | None = None
-        self.lanes = torch.zeros(self.spec.num_envs, dtype=torch.bool)  # where there is one
+        self.lanes: Tensor | None = None  # where there is one; None until anything is told
 
     @classmethod
     def of(cls, source: Env) -> "Executed":
@@ -206,7 +207,7 @@ class Executed:
             if lanes is not None and self.action is not None:
                 action = map_tree(lambda new, old: torch.where(_rows(lanes, new), new, old), action, self.action)
             self.action = action
-        self.lanes = ~first if lanes is None else torch.where(lanes, ~first, self.lanes)
+        self.lanes = ~first if lanes is None or self.lanes is None else torch.where(lanes, ~first, self.lanes)
 
     def state_dict(self) -> dict:
         """Returns the actions, [B, ...], and bool [B] where there is one in this episode."""

@@ -63,10 +63,9 @@ def pool_trees(
             valid = counted if present is None else counted & present
             pooled, has = _leaf_pool(pool, kinds.get(path))(values, valid), present if present is None else valid.any(0)
             _check_result(pooled, values[0], path, who)
-        if has is None:
-            leaves.append((path, pooled))
-        else:
-            leaves.append((path, pooled if has.any() else None))
+        there = has is None or bool(has.any())
+        leaves.append((path, pooled if there else None))
+        if has is not None and there:
             leaves.append(((*path[:-1], f"mask:{path[-1]}"), has))
     return unflatten(leaves) or {}
 

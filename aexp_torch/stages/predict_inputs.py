@@ -235,7 +235,7 @@ class Target:
                 f"PredictInputs: expected bounds for {path_name(self.path)!r}, one logit for every choice, got"
                 f" {describe(leaf)}. Leave it out with keys=, or tell the source how many choices there are."
             )
-        low, high = np.asarray(low, np.int64), np.asarray(high, np.int64)
+        low, high = np.array(low, np.int64), np.array(high, np.int64)
         return torch.from_numpy(low), int((high - low).max()) + 1
 
     def find(self, timestep: TimeStep) -> tuple[Tensor | None, Tensor | None]:

@@ -2,7 +2,7 @@
 
 import zlib
 from abc import abstractmethod
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -43,6 +43,7 @@ class Timescaled(Stage):
       max_skip: the most environment steps after one answer.
     """
 
+    own_keys: tuple[str, ...] = (PHASE,)
     _ratio: Tensor  # float64 [B]: in effect for the answer to the outstanding timestep
 
     def __init__(
@@ -251,7 +252,8 @@ class Timescaled(Stage):
         """Returns the outstanding timestep; in some lanes it is shown again to an agent that goes on."""
         observation = before.observation
         if self.input == "drop" and again.any():
-            observation = without_rows(observation, again)
+            below = {key: value for key, value in observation.items() if key not in self.own_keys}
+            observation = without_rows(below, again)
         return TimeStep(
             before.step_type.masked_fill(again, StepType.MID),
             before.reward.masked_fill(again, 0.0),
@@ -293,15 +295,16 @@ class Timescaled(Stage):
 
 def without_rows(observation: dict, rows: Tensor) -> dict:
     """Returns the observation without what some rows (bool [B]) show: 0 and masked there, None where that is all."""
-    leaves: dict[tuple, Any] = {}
-    for path, value in flatten(observation):
-        if path[-1].startswith("mask:") or value is None:
-            leaves.setdefault(path, value)
+    given = dict(flatten(observation))
+    leaves: list[tuple[tuple, Tensor | None]] = []
+    for path, value in given.items():
+        if path[-1].startswith("mask:"):
             continue
         mask_path = (*path[:-1], f"mask:{path[-1]}")
-        given = dict(flatten(observation)).get(mask_path)
-        mask = ~rows if given is None else given & ~rows
-        there = bool(mask.any())
-        leaves[path] = value.masked_fill(rows.view(-1, *[1] * (value.dim() - 1)), 0) if there else None
-        leaves[mask_path] = mask
-    return unflatten(list(leaves.items())) or {}
+        there = given.get(mask_path, ~rows) & ~rows
+        if value is None or not there.any():
+            leaves.append((path, None))
+        else:
+            leaves.append((path, value.masked_fill(rows.view(-1, *[1] * (value.dim() - 1)), 0)))
+            leaves.append((mask_path, there))
+    return unflatten(leaves) or {}

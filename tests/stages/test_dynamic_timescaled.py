@@ -101,6 +101,17 @@ def test_a_pooled_observation_is_shown_again_as_it_was():
     assert shown == [0, 1, 3, 3, 3]  # 2, 3, 4 and 5 are 3.5, as an integer
 
 
+def test_ratio_and_phase_are_always_there():
+    env = CountingEnv(2, lengths=[1, 9]).pipe(ae.DynamicTimescaled, ratio=2.0, input="drop", observe_phase=True)
+    env.reset()
+    answer = {"action": torch.tensor([1, 1]), "ratio": torch.tensor([2.0, 2.0])}
+    for value, mask, phase in ((None, None, [1, 1]), ([1, 1], None, [0, 0]), ([2, 0], [True, False], [0, 1])):
+        seen = env.step(answer).observation
+        assert seen["ratio"].tolist() == [2, 2] and seen["timescale:phase"].tolist() == phase
+        assert (None if value is None else seen["observation"].tolist()) == value
+        assert {key for key in seen if key.startswith("mask:")} == ({"mask:observation"} if mask else set())
+
+
 def test_ratio_is_never_pooled():
     env = one().pipe(ae.DynamicTimescaled, ratio=2.0, pool_action="max")
     env.reset()

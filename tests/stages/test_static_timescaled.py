@@ -96,9 +96,9 @@ def test_ratio_two_fifths_skips_three_and_two_steps_in_turn():
 def test_any_ratio_is_kept_over_many_steps(ratio):
     env = one(10**6).pipe(ae.StaticTimescaled, ratio=ratio)
     timestep = env.reset()
-    for _ in range(3000):
+    for _ in range(500):
         timestep = env.step(torch.tensor([1]))
-    assert abs(int(timestep.observation["observation"]) - 3000 / ratio) <= 1 / ratio + 1
+    assert abs(int(timestep.observation["observation"]) - 500 / ratio) <= 1 / ratio + 1
 
 
 def test_ratio_0_shows_first_and_last():
@@ -130,7 +130,7 @@ def test_input_drop_shows_an_observation_once():
         timestep = env.step(torch.tensor([1, 1]))
     assert seen == [
         ("FF", [0, 0], None),
-        ("MM", None, [False, False]),
+        ("MM", None, None),
         ("LM", [1, 1], None),
         ("FM", [2, 0], [True, False]),
         ("ML", [0, 2], [False, True]),
@@ -387,7 +387,7 @@ def test_inside_an_interleave_each_environment_has_its_own_time_scale():
     env = ae.Interleave([slow.pipe(ae.StaticTimescaled, ratio=2), fast.pipe(ae.StaticTimescaled, ratio=0.5)])
     env = env.pipe(ae.ObserveReward)
     timestep, seen = env.reset(), []
-    for step in range(9):
+    for _ in range(9):
         shown = int(timestep.observation["observation"])
         seen.append((timestep.source, timestep.ticket.step, shown, timestep.reward.item()))
         timestep = env.step(torch.tensor([1 + (timestep.source == "fast")]))
