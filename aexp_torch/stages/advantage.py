@@ -4,18 +4,18 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-import torch
 from dm_env import specs
-from torch import Tensor
+from torch import Tensor, from_numpy
 
 from aexp_torch.env import Env, Stage
 from aexp_torch.errors import SpecError
 from aexp_torch.specs import EnvSpec, Modality
 from aexp_torch.specs.infer import with_sides
-from aexp_torch.timestep import TimeStep
+from aexp_torch.timestep import StepType, TimeStep
 
 __all__ = ["Advantage"]
 
+FIRST = np.int8(StepType.FIRST)
 Baseline = Callable[[Tensor, TimeStep], Tensor]
 
 
@@ -81,17 +81,19 @@ class Advantage(Stage):
 
     def on_open(self) -> None:
         """Starts without baselines."""
-        self._baselines: dict[str, Tensor] = {}
+        self._baselines: dict[str, np.ndarray] = {}  # float32 [B, order] by source
 
     def on_timestep(self, timestep: TimeStep) -> TimeStep:
         """Adds the key."""
-        first = timestep.first()
         ladder = self._from_function if callable(self.baseline) else self._from_past
-        advantage = ladder(timestep, first).masked_fill(first[:, None], 0.0)  # [B, order]
-        shown = advantage[:, -1] if self.last_only else advantage
+        first = timestep.step_type.numpy() == FIRST
+        advantage = ladder(timestep, first)  # [B, order]
+        if first.any():
+            advantage[first] = 0.0
+        shown = from_numpy(advantage[:, -1].copy() if self.last_only else advantage)
         return timestep._replace(observation={**timestep.observation, self.key: shown})
 
-    def _from_function(self, timestep: TimeStep, first: Tensor) -> Tensor:
+    def _from_function(self, timestep: TimeStep, first: np.ndarray) -> np.ndarray:
         value, found = timestep.reward, []
         for _ in range(self.order):
             baseline = self.baseline(value, timestep)  # type: ignore[operator]
@@ -101,25 +103,26 @@ class Advantage(Stage):
                     f"Advantage: expected baseline= to return float32 {list(value.shape)} for {timestep.source!r}, got"
                     f" {came}."
                 )
-            value = value - baseline.detach()
-            found.append(value)
-        return torch.stack(found, 1)
+            value = value - baseline.detach().cpu()
+            found.append(value.numpy())
+        return np.stack(found, 1)
 
-    def _from_past(self, timestep: TimeStep, first: Tensor) -> Tensor:
+    def _from_past(self, timestep: TimeStep, first: np.ndarray) -> np.ndarray:
         before = self._baselines.get(timestep.source)
         if before is None:
-            before = torch.zeros(len(first), self.order)
-        value, found, values = timestep.reward, [], []
+            before = np.zeros((len(first), self.order), np.float32)
+        ladder = np.empty((len(first), self.order + 1), np.float32)  # A^0, A^1, ...
+        ladder[:, 0] = timestep.reward.numpy()
         for n in range(self.order):
-            values.append(value)
-            value = value - before[:, n]
-            found.append(value)
-        after = torch.lerp(torch.stack(values, 1), before, self.beta)
-        after = torch.where(first[:, None], 0.0 if self.reset_each_episode else before, after)
-        self._baselines[timestep.source] = (
-            after if self.held is None else torch.where(self.held[:, None], before, after)
-        )
-        return torch.stack(found, 1)
+            np.subtract(ladder[:, n], before[:, n], out=ladder[:, n + 1])
+        after = np.float32(self.beta) * before + np.float32(1 - self.beta) * ladder[:, :-1]
+        if first.any():
+            after[first] = 0.0 if self.reset_each_episode else before[first]
+        if self.held is not None:
+            held = self.held.numpy()
+            after[held] = before[held]
+        self._baselines[timestep.source] = after
+        return ladder[:, 1:].copy()
 
     def on_spec(self, spec: EnvSpec) -> EnvSpec:
         """Adds the key."""
@@ -135,9 +138,11 @@ class Advantage(Stage):
 
     def state_dict(self) -> dict:
         """Adds the baselines, float32 [B, order] per source."""
-        return super().state_dict() | {"baselines": dict(self._baselines)}
+        return super().state_dict() | {
+            "baselines": {source: from_numpy(baselines) for source, baselines in self._baselines.items()}
+        }
 
     def load_state_dict(self, state: dict) -> None:
         """Restores the baselines."""
         super().load_state_dict(state)
-        self._baselines = dict(state["baselines"])
+        self._baselines = {source: baselines.numpy() for source, baselines in state["baselines"].items()}

@@ -3,9 +3,8 @@
 from typing import Literal
 
 import numpy as np
-import torch
 from dm_env import specs
-from torch import Tensor
+from torch import from_numpy
 
 from aexp_torch.env import Env
 from aexp_torch.errors import SpecError
@@ -97,9 +96,9 @@ class DynamicTimescaled(Timescaled):
         """Returns the highest ratio."""
         return self.max_ratio
 
-    def split_answer(self, action: dict) -> tuple[dict, Tensor | None]:
+    def split_answer(self, action: dict) -> tuple[dict, np.ndarray | None]:
         """Takes the ratio off the answer."""
-        wanted = action[RATIO].to(torch.float64).clamp(self.min_ratio, self.max_ratio)
+        wanted = np.clip(action[RATIO].numpy().astype(np.float64), self.min_ratio, self.max_ratio)
         return {key: value for key, value in action.items() if key != RATIO}, wanted
 
     def on_spec(self, spec: EnvSpec) -> EnvSpec:
@@ -116,4 +115,6 @@ class DynamicTimescaled(Timescaled):
 
     def _show(self, timestep: TimeStep) -> TimeStep:
         timestep = super()._show(timestep)
-        return timestep._replace(observation={**timestep.observation, RATIO: self._ratio.to(torch.float32)})
+        return timestep._replace(
+            observation={**timestep.observation, RATIO: from_numpy(self._ratio.astype(np.float32))}
+        )

@@ -3,18 +3,21 @@
 from collections.abc import Iterator
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from dm_env import specs
-from torch import Tensor
+from torch import Tensor, from_numpy
 
 from aexp_torch.env import Env, Stage
 from aexp_torch.errors import SpecError
 from aexp_torch.specs import EnvSpec, flatten, map_tree, unflatten
 from aexp_torch.specs.infer import with_sides
 from aexp_torch.specs.sample import zeros
-from aexp_torch.timestep import TimeStep
+from aexp_torch.timestep import StepType, TimeStep
 
 __all__ = ["ObserveActions"]
+
+FIRST = np.int8(StepType.FIRST)
 
 
 class ObserveActions(Stage):
@@ -61,7 +64,7 @@ class ObserveActions(Stage):
 
     def on_open(self) -> None:
         """Starts with nothing seen, and watches the sources where that is needed."""
-        self._given: dict[str, dict] = {}  # by source: the answer to its last timestep, {"action", "lanes"}
+        self._given: dict[str, dict] = {}  # by source: the answer to its last timestep, and its lanes (None: all)
         self._seen: dict[
             str, dict
         ] = {}  # by source: what is shown, {"actions": [B, history, ...], "lanes": [B, history]}
@@ -73,19 +76,25 @@ class ObserveActions(Stage):
         """Remembers what is sent."""
         self._answered = timestep.source
         if self.which == "sent":
-            self._given[timestep.source] = {"action": action, "lanes": ~timestep.last()}
+            self._given[timestep.source] = {"action": action, "lanes": None}
         return action
 
     def on_timestep(self, timestep: TimeStep) -> TimeStep:
         """Adds the keys."""
         if self._watched:
             self._look(timestep.source)
-        source, first = timestep.source, timestep.first()
+        source, going = timestep.source, timestep.step_type.numpy() != FIRST
         given = self._given.get(source)
         if given is None or given["action"] is None:
-            given = {"action": zeros(self._shown_spec(source).action, len(first)), "lanes": torch.zeros_like(first)}
-        seen = self._seen[source] = self._shift(self._seen.get(source), given, first)
+            given = {"action": self._blank(source, len(going)), "lanes": None}
+            going = np.zeros_like(going)
+        elif given["lanes"] is not None:
+            going = going & given["lanes"].numpy()
+        seen = self._seen[source] = self._shift(self._seen.get(source), given["action"], from_numpy(going), timestep)
         return timestep._replace(observation={**timestep.observation, **self._shown(seen, source)})
+
+    def _blank(self, source: str, num_envs: int) -> dict:
+        return zeros(self._shown_spec(source).action, num_envs)
 
     def _look(self, source: str) -> None:
         """Takes what has reached the source that was answered."""
@@ -98,16 +107,15 @@ class ObserveActions(Stage):
             self._given[self._answered] = self._watched[self._answered].state_dict()
         self._answered = None
 
-    def _shift(self, before: dict | None, given: dict, first: Tensor) -> dict:
+    def _shift(self, before: dict | None, action: dict, lanes: Tensor, timestep: TimeStep) -> dict:
         """Takes one more action into the history, in the lanes that move."""
-        newest = map_tree(lambda leaf: leaf[:, None], given["action"])  # [B, 1, ...]
-        lanes = (given["lanes"] & ~first)[:, None]
+        newest, lanes = map_tree(lambda leaf: leaf[:, None], action), lanes[:, None]  # [B, 1, ...]
         if self.history > 1:
             if before is None:
                 blank = map_tree(lambda leaf: torch.zeros_like(leaf).expand(-1, self.history, *leaf.shape[2:]), newest)
-                before = {"actions": blank, "lanes": lanes.new_zeros(len(first), self.history)}
+                before = {"actions": blank, "lanes": lanes.new_zeros(len(lanes), self.history)}
             newest = map_tree(lambda old, new: torch.cat([old[:, 1:], new], 1), before["actions"], newest)
-            lanes = torch.cat([before["lanes"][:, 1:] & ~first[:, None], lanes], 1)
+            lanes = torch.cat([before["lanes"][:, 1:] & ~timestep.first()[:, None], lanes], 1)
         if self.held is not None and before is not None:
             newest = map_tree(lambda new, old: torch.where(_rows(self.held, new), old, new), newest, before["actions"])
             lanes = torch.where(self.held[:, None], before["lanes"], lanes)
@@ -115,21 +123,23 @@ class ObserveActions(Stage):
 
     def _shown(self, seen: dict, source: str) -> dict:
         """Returns the new keys."""
-        there = seen["lanes"]  # [B, history]
-        acted = there.any(1)
-        fill = dict(flatten(zeros(self._shown_spec(source).action, 1)))
+        there = seen["lanes"].numpy()  # [B, history]
+        complete, acted = there.all(), there.any(1)
+        nobody, everybody = not acted.any(), complete or acted.all()
+        blanks = {} if complete or nobody else dict(flatten(self._blank(source, 1)))
         leaves: list[tuple[tuple, Tensor | None]] = []
         for path, value in flatten(seen["actions"]):
-            path = (self.prefix + path[0], *path[1:])
-            if not acted.any():
-                leaves.append((path, None))
+            shown = (self.prefix + path[0], *path[1:])
+            if nobody:
+                leaves.append((shown, None))
                 continue
-            if not there.all():
-                blank = fill[(path[0].removeprefix(self.prefix), *path[1:])][:, None]
-                value = torch.where(there.view(*there.shape, *[1] * (value.dim() - 2)), value, blank)
-            leaves.append((path, value if self.history > 1 else value[:, 0]))
-            if not acted.all():
-                leaves.append(((*path[:-1], f"mask:{path[-1]}"), acted))
+            if not complete:
+                value = torch.where(
+                    seen["lanes"].view(*there.shape, *[1] * (value.dim() - 2)), value, blanks[path][:, None]
+                )
+            leaves.append((shown, value if self.history > 1 else value[:, 0]))
+            if not everybody:
+                leaves.append(((*shown[:-1], f"mask:{shown[-1]}"), from_numpy(acted)))
         return unflatten(leaves) or {}
 
     # Specs.

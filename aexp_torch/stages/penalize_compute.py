@@ -6,20 +6,20 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-import torch
 from dm_env import specs
-from torch import Tensor
+from torch import from_numpy
 from torch.utils.flop_counter import FlopCounterMode
 
 from aexp_torch.env import Env, Stage
 from aexp_torch.errors import ActionError, SpecError
 from aexp_torch.specs import EnvSpec, Modality
 from aexp_torch.specs.infer import with_sides
-from aexp_torch.timestep import TimeStep
+from aexp_torch.timestep import StepType, TimeStep
 
 __all__ = ["PenalizeCompute"]
 
 COMPUTE, OBSERVED = "compute", "compute:last"
+FIRST = np.int8(StepType.FIRST)
 METERS = ("agent_steps", "flops", "seconds", "action")
 
 
@@ -87,7 +87,7 @@ class PenalizeCompute(Stage):
 
     def on_open(self) -> None:
         """Starts with nothing owed."""
-        self._owed: dict[str, Tensor] = {}  # float32 [B]: the compute of the answer to the last timestep, by source
+        self._owed: dict[str, np.ndarray] = {}  # float32 [B]: the compute of the answer to the last timestep, by source
         self._running: Reading | None = None  # since the timestep that is to be answered
         self._total: Callable[[], float] | None = None
         if self.meter == "seconds":
@@ -108,30 +108,32 @@ class PenalizeCompute(Stage):
 
     def on_action(self, action: dict, timestep: TimeStep) -> dict:
         """Counts, and takes the agent's own figure off."""
-        source, like = timestep.source, timestep.reward
+        source = timestep.source
         if self._total is not None:
-            self._owed[source] = torch.full_like(like, 0.0 if self._running is None else self._running.spent())
+            spent = 0.0 if self._running is None else self._running.spent()
+            self._owed[source] = np.full(len(timestep.reward), spent, np.float32)
             self._running = None
         elif self.meter == "action":
             action = dict(action)
-            self._owed[source] = figure = action.pop(COMPUTE)
-            if not figure.isfinite().all():
+            self._owed[source] = figure = action.pop(COMPUTE).numpy()
+            if not np.isfinite(figure).all():
                 raise ActionError(
                     f"{source!r} (slot {self.slot}): expected a finite 'compute' in the answer to step"
                     f" {timestep.ticket.step}, got {figure.tolist()}."
                 )
         else:
-            self._owed[source] = torch.ones_like(like)
+            self._owed[source] = np.ones(len(timestep.reward), np.float32)
         return action
 
     def on_timestep(self, timestep: TimeStep) -> TimeStep:
         """Takes what is owed off the reward."""
-        source, first = timestep.source, timestep.first()
-        owed = self._owed.pop(source, None)
-        owed = torch.zeros_like(timestep.reward) if owed is None else owed.masked_fill(first, 0.0)
-        timestep = timestep._replace(reward=timestep.reward - self.coef * owed)
+        owed = self._owed.pop(timestep.source, None)
+        if owed is None:
+            owed = np.zeros(len(timestep.reward), np.float32)
+        owed = owed * (timestep.step_type.numpy() != FIRST)
+        timestep = timestep._replace(reward=from_numpy(timestep.reward.numpy() - np.float32(self.coef) * owed))
         if self.observe:
-            timestep = timestep._replace(observation={**timestep.observation, OBSERVED: owed})
+            timestep = timestep._replace(observation={**timestep.observation, OBSERVED: from_numpy(owed)})
         self._read()
         return timestep
 
@@ -160,12 +162,15 @@ class PenalizeCompute(Stage):
     def state_dict(self) -> dict:
         """Adds what is owed, and what was spent on the answer that is awaited."""
         spent = None if self._running is None else float(self._running.spent())
-        return super().state_dict() | {"owed": dict(self._owed), "spent": spent}
+        return super().state_dict() | {
+            "owed": {source: from_numpy(owed) for source, owed in self._owed.items()},
+            "spent": spent,
+        }
 
     def load_state_dict(self, state: dict) -> None:
         """Restores what is owed; the answer that is awaited goes on to be counted from here."""
         super().load_state_dict(state)
-        self._owed, self._running = dict(state["owed"]), None
+        self._owed, self._running = {source: owed.numpy() for source, owed in state["owed"].items()}, None
         if state["spent"] is not None:
             self._read(state["spent"])
 

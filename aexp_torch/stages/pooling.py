@@ -37,7 +37,7 @@ def pool_trees(
       pool: one of `POOLS`; or a function of values [T, B, ...] and valid (bool [T, B]) that returns [B, ...] of the same
         dtype, and is called for every leaf.
       trees: in the order of time. A leaf may be None, or have `mask:<key>` beside it: what is absent is left out.
-      counts: bool [B] for every tree, the lanes that it counts in. A lane that counts nowhere gets anything.
+      counts: bool [B] for every tree, the lanes that it counts in. A lane that counts nowhere gets the last tree.
       modalities: of the leaves.
       generator: for `random`.
       who: the stage, for messages.
@@ -61,8 +61,11 @@ def pool_trees(
             pooled, has = _at(values, time), present if present is None else _at(present, time)
         else:
             valid = counted if present is None else counted & present
-            pooled, has = _leaf_pool(pool, kinds.get(path))(values, valid), present if present is None else valid.any(0)
+            pooled, has = _leaf_pool(pool, kinds.get(path))(values, valid), valid.any(0)
             _check_result(pooled, values[0], path, who)
+            if not has.all():
+                pooled = torch.where(has.view(-1, *[1] * (pooled.dim() - 1)), pooled, values[-1])
+            has = None if present is None else has
         there = has is None or bool(has.any())
         leaves.append((path, pooled if there else None))
         if has is not None and there:

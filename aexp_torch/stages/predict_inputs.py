@@ -148,20 +148,20 @@ class PredictInputs(Stage):
 
     def _push(self, before: dict | None, newest: dict, lanes: Tensor) -> dict:
         """Puts predictions last in the queue of those that wait, in the lanes that move."""
-        if before is None:
-            blank = map_tree(lambda leaf: torch.zeros_like(leaf).expand(self.horizon, *leaf.shape), newest)
+        queue, waiting = map_tree(lambda leaf: leaf[None], newest), lanes[None]  # [1, B, ...]
+        if before is None and (self.horizon > 1 or self.held is not None):
+            blank = map_tree(lambda leaf: torch.zeros_like(leaf).expand(self.horizon, *leaf.shape[1:]), queue)
             before = {"predictions": blank, "lanes": torch.zeros(self.horizon, len(lanes), dtype=torch.bool)}
-        queue = map_tree(lambda old, new: torch.cat([old[1:], new[None]]), before["predictions"], newest)
-        waiting = torch.cat([before["lanes"][1:], lanes[None]])
+        if self.horizon > 1:
+            queue = map_tree(lambda old, new: torch.cat([old[1:], new]), before["predictions"], queue)
+            waiting = torch.cat([before["lanes"][1:], waiting])
         if self.held is not None:
-            held = self.held
-            queue = map_tree(
-                lambda new, old: torch.where(held.view(1, -1, *[1] * (new.dim() - 2)), old, new),
-                queue,
-                before["predictions"],
-            )
-            waiting = torch.where(held, before["lanes"], waiting)
+            queue = map_tree(self._keep_held, queue, before["predictions"])
+            waiting = self._keep_held(waiting, before["lanes"])
         return {"predictions": queue, "lanes": waiting}
+
+    def _keep_held(self, new: Tensor, old: Tensor) -> Tensor:
+        return torch.where(self.held.view(1, -1, *[1] * (new.dim() - 2)), old, new)  # [h, B, ...]
 
     def on_timestep(self, timestep: TimeStep) -> TimeStep:
         """Scores the predictions that were about this timestep."""
@@ -183,15 +183,15 @@ class PredictInputs(Stage):
             value, rows = target.find(timestep)
             if value is None:
                 continue
-            rows = scored if rows is None else scored & rows
             loss = target.score(queue[path][0], value, timestep.source)
-            if not loss[rows].isfinite().all():
-                lane = int(torch.nonzero(rows & ~loss.isfinite())[0])
+            loss = torch.where(scored if rows is None else scored & rows, loss, 0.0)
+            if not np.isfinite(loss.numpy()).all():
+                lane = int(np.flatnonzero(~np.isfinite(loss.numpy()))[0])
                 raise ActionError(
                     f"{timestep.source!r} (slot {self.slot}): expected predictions with a finite loss, {path_name(path)!r}"
                     f" for step {timestep.ticket.step} has {loss[lane].item()} in lane {lane}."
                 )
-            total = torch.where(rows, total + loss, total)
+            total = total + loss
         return total
 
     def state_dict(self) -> dict:

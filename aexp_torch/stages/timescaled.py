@@ -5,9 +5,8 @@ from abc import abstractmethod
 from typing import Literal
 
 import numpy as np
-import torch
 from dm_env import specs
-from torch import Tensor
+from torch import Tensor, from_numpy
 
 from aexp_torch.env import Env, Stage
 from aexp_torch.errors import SpecError
@@ -23,6 +22,7 @@ __all__ = ["Timescaled"]
 PHASE = "timescale:phase"
 LONGEST_SKIP = 1_000_000  # environment steps that nobody is told of, before this is taken for a mistake
 TOLERANCE = 1e-6  # ratios are summed up
+FIRST, MID, LAST = (np.int8(kind) for kind in StepType)
 
 
 class Timescaled(Stage):
@@ -44,7 +44,7 @@ class Timescaled(Stage):
     """
 
     own_keys: tuple[str, ...] = (PHASE,)
-    _ratio: Tensor  # float64 [B]: in effect for the answer to the outstanding timestep
+    _ratio: np.ndarray  # float64 [B]: in effect for the answer to the outstanding timestep
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Timescaled(Stage):
     def first_ratio(self) -> float:
         """Returns the ratio at the start of an episode."""
 
-    def split_answer(self, action: dict) -> tuple[dict, Tensor | None]:
+    def split_answer(self, action: dict) -> tuple[dict, np.ndarray | None]:
         """Returns what goes to the environment, and the ratios (float64 [B]) that are asked for; None keeps them."""
         return action, None
 
@@ -136,9 +136,9 @@ class Timescaled(Stage):
 
     def _begin(self) -> None:
         num_envs = self._spec.num_envs
-        self._ratio = torch.full((num_envs,), float(self.first_ratio()), dtype=torch.float64)
-        self._carry = torch.zeros(num_envs, dtype=torch.float64)
-        self._shown = torch.ones(num_envs, dtype=torch.int64)
+        self._ratio = np.full(num_envs, self.first_ratio(), np.float64)
+        self._carry = np.zeros(num_envs)
+        self._shown = np.ones(num_envs, np.int64)
         self._answers: list[tuple[dict, Tensor]] = []  # to the observation that is shown, and in which lanes
 
     def on_spec(self, spec: EnvSpec) -> EnvSpec:
@@ -161,7 +161,7 @@ class Timescaled(Stage):
                 " it below with Lambda."
             )
 
-    # Stepping.
+    # Stepping. What is counted per lane is in arrays, which are new each time: state_dict hands them out.
 
     def reset(self, lanes: Tensor | None = None) -> TimeStep:
         """Starts new episodes."""
@@ -169,102 +169,110 @@ class Timescaled(Stage):
         if lanes is None:
             self._begin()
             return self._show(self.env.reset())
-        self._start(lanes)
+        self._start(lanes.numpy())
         self._answers = [(answer, counts & ~lanes) for answer, counts in self._answers]
         return select_lanes(lanes, self._show(self.env.reset(lanes)), before)
 
     def step(self, action: dict, lanes: Tensor | None = None) -> TimeStep:
         """Shows the same observation again, or steps the environment until it is the agent's turn, lane by lane."""
-        before = self._outstanding
-        active = torch.ones(len(before.step_type), dtype=torch.bool) if lanes is None else lanes
-        last, ratio = before.last(), self._ratio
-        again = active & ~last & (self._shown < torch.floor(self._carry + ratio + TOLERANCE))
-        run = active & ~again
+        before, ratio, extra = self._outstanding, self._ratio, self._shown - 1
+        going = before.step_type.numpy() != LAST
+        again = going & (self._shown < np.floor(self._carry + ratio + TOLERANCE))
+        run = ~again
+        if lanes is not None:
+            again, run, going = again & lanes.numpy(), run & lanes.numpy(), going & lanes.numpy()
         action, wanted = self.split_answer(action)
-        action = self._pooled_answer(action, active & ~last, run)
-        extra = self._shown - 1
-        self._shown = torch.where(run, 1, self._shown + again)
+        if self.pool_action != "last":
+            action = self._pooled_answer(action, again, run)
+        self._shown = np.where(run, 1, self._shown + again)
         if wanted is not None:
-            self._ratio = torch.where(active & ~last, wanted, ratio)
+            self._ratio = np.where(going, wanted, ratio)
         if not run.any():
             return self._show(self._repeated(before, again))
         timestep = self._advance(action, run, ratio, extra)
-        self._start(run & timestep.first())
+        begun = run & (timestep.step_type.numpy() == FIRST)
+        if begun.any():
+            self._start(begun)
         if not run.all():
-            timestep = select_lanes(run, timestep, self._repeated(before, again))
+            timestep = select_lanes(from_numpy(run), timestep, self._repeated(before, again))
         return self._show(timestep)
 
-    def _start(self, lanes: Tensor) -> None:
-        self._ratio = torch.where(lanes, float(self.first_ratio()), self._ratio)
-        self._carry = torch.where(lanes, 0.0, self._carry)
-        self._shown = torch.where(lanes, 1, self._shown)
+    def _start(self, lanes: np.ndarray) -> None:
+        self._ratio = np.where(lanes, self.first_ratio(), self._ratio)
+        self._carry = np.where(lanes, 0.0, self._carry)
+        self._shown = np.where(lanes, 1, self._shown)
 
-    def _advance(self, action: dict, moving: Tensor, ratio: Tensor, extra: Tensor) -> TimeStep:
+    def _advance(self, action: dict, run: np.ndarray, ratio: np.ndarray, extra: np.ndarray) -> TimeStep:
         """Steps the environment in some lanes, each until it is the agent's turn or its episode begins or ends.
 
         Rewards are summed up, weighted by the discounts before them; discounts are multiplied. `extra` counts the agent
         steps that were spent on the observation before besides the first.
         """
-        progress = torch.maximum(self._carry + ratio - extra, ratio.clamp(max=1.0))
-        reward, discount = torch.zeros(len(moving)), torch.ones(len(moving))
-        run, seen = moving, []
+        progress = np.maximum(self._carry + ratio - extra, np.minimum(ratio, 1.0))
+        moving, seen = run, []
         for number in range(1, LONGEST_SKIP + 1):
-            timestep = self.env.step(action) if moving.all() else self.env.step(action, moving)
-            reward = torch.where(moving, reward + discount * timestep.reward, reward)
-            discount = torch.where(moving, discount * timestep.discount, discount)
-            seen.append((timestep.observation, moving))
-            if self.pool_observation == "last":
-                seen.clear()
-            done = ~timestep.mid() | (progress >= 1 - TOLERANCE)
-            moving = moving & ~done
+            timestep = self.env.step(action) if moving.all() else self.env.step(action, from_numpy(moving))
+            if number == 1:
+                reward, discount = timestep.reward.numpy(), timestep.discount.numpy()
+            else:
+                reward = np.where(moving, reward + discount * timestep.reward.numpy(), reward)
+                discount = np.where(moving, discount * timestep.discount.numpy(), discount)
+            if self.pool_observation != "last":
+                seen.append((timestep.observation, from_numpy(moving)))
+            moving = moving & (timestep.step_type.numpy() == MID) & (progress < 1 - TOLERANCE)
             if number == self.max_skip or not moving.any():
-                self._carry = torch.where(run, (progress - 1).clamp(0.0, 1.0), self._carry)
-                return timestep._replace(reward=reward, discount=discount, observation=self._pooled(seen, timestep))
-            progress = torch.where(moving, progress + ratio, progress)
+                self._carry = np.where(run, np.clip(progress - 1, 0.0, 1.0), self._carry)
+                if number == 1:
+                    return timestep
+                shown = self._pooled(seen, timestep)
+                return TimeStep(timestep.step_type, from_numpy(reward), from_numpy(discount), shown, timestep.ticket)
+            progress = np.where(moving, progress + ratio, progress)
             if number == 1 and self.hold == "noop":
                 action = zeros(self._spec.action, self._spec.num_envs)
         raise SpecError(
-            f"{type(self).__name__}: expected lanes {torch.nonzero(moving).flatten().tolist()} of {self.name!r} to end their"
+            f"{type(self).__name__}: expected lanes {np.flatnonzero(moving).tolist()} of {self.name!r} to end their"
             f" episodes, they went on for {LONGEST_SKIP} steps without the agent. Use a higher ratio, or a time limit below."
         )
 
     def _pooled(self, seen: list, timestep: TimeStep) -> dict:
-        if len(seen) < 2:
+        if self.pool_observation == "last":
             return timestep.observation
         trees, counts = zip(*seen, strict=True)
         sides = self._spec.modalities["observation"], self._generators["observation"]
         return pool_trees(self.pool_observation, list(trees), list(counts), *sides, type(self).__name__)
 
-    def _pooled_answer(self, action: dict, counted: Tensor, run: Tensor) -> dict:
+    def _pooled_answer(self, action: dict, again: np.ndarray, run: np.ndarray) -> dict:
         """Adds an answer to those to the same observation, and makes one of them in the lanes that run."""
-        if self.pool_action == "last" or not np.isfinite(self.first_ratio()):
-            return action
-        answers = [*self._answers, (action, counted)]
+        if not np.isfinite(self.first_ratio()):
+            return action  # which the environment will never see
+        answers = [*self._answers, (action, from_numpy(again | run))]
         if len(answers) > 1 and run.any():
             trees, counts = zip(*answers, strict=True)
             sides = self._spec.modalities["action"], self._generators["action"]
             action = pool_trees(self.pool_action, list(trees), list(counts), *sides, type(self).__name__)
-        waiting = [(answer, counts & ~run) for answer, counts in answers]
+        waiting = [(answer, counts & from_numpy(~run)) for answer, counts in answers]
         self._answers = [(answer, counts) for answer, counts in waiting if counts.any()]
         return action
 
-    def _repeated(self, before: TimeStep, again: Tensor) -> TimeStep:
+    def _repeated(self, before: TimeStep, again: np.ndarray) -> TimeStep:
         """Returns the outstanding timestep; in some lanes it is shown again to an agent that goes on."""
-        observation = before.observation
-        if self.input == "drop" and again.any():
+        rows, observation = from_numpy(again), before.observation
+        if not again.any():
+            return before
+        if self.input == "drop":
             below = {key: value for key, value in observation.items() if key not in self.own_keys}
-            observation = without_rows(below, again)
+            observation = without_rows(below, rows)
         return TimeStep(
-            before.step_type.masked_fill(again, StepType.MID),
-            before.reward.masked_fill(again, 0.0),
-            before.discount.masked_fill(again, 1.0),
+            before.step_type.masked_fill(rows, StepType.MID),
+            before.reward.masked_fill(rows, 0.0),
+            before.discount.masked_fill(rows, 1.0),
             observation,
         )
 
     def _show(self, timestep: TimeStep) -> TimeStep:
         observation = timestep.observation
         if self.observe_phase:
-            observation = {**observation, PHASE: self._shown - 1}
+            observation = {**observation, PHASE: from_numpy(self._shown - 1)}
         return timestep._replace(observation=observation, ticket=None)
 
     # State.
@@ -278,9 +286,9 @@ class Timescaled(Stage):
     def state_dict(self) -> dict:
         """Adds, per lane, the ratio, what is left over of an agent step, how often and with what it was answered."""
         return super().state_dict() | {
-            "ratio": self._ratio,
-            "carry": self._carry,
-            "times_shown": self._shown,
+            "ratio": from_numpy(self._ratio),
+            "carry": from_numpy(self._carry),
+            "times_shown": from_numpy(self._shown),
             "answers": [{"answer": answer, "lanes": lanes} for answer, lanes in self._answers],
             "generators": {side: pack_generator(generator) for side, generator in self._generators.items()},
         }
@@ -288,7 +296,7 @@ class Timescaled(Stage):
     def load_state_dict(self, state: dict) -> None:
         """Restores the place of every lane."""
         super().load_state_dict(state)
-        self._ratio, self._carry, self._shown = state["ratio"], state["carry"], state["times_shown"]
+        self._ratio, self._carry, self._shown = (state[key].numpy() for key in ("ratio", "carry", "times_shown"))
         self._answers = [(item["answer"], item["lanes"]) for item in state["answers"]]
         self._generators = {side: unpack_generator(packed) for side, packed in state["generators"].items()}
 

@@ -16,6 +16,7 @@ import torch
 
 import aexp_torch as ae
 from aexp_torch.errors import FeedbackError, SpecError
+from aexp_torch.specs import flatten
 from aexp_torch.testing import CountingEnv
 from tests.loading.mixed import answer, describe, make_loader, run
 
