@@ -48,8 +48,14 @@ def _hands_out(method: Callable) -> Callable:
         self.open()
         lanes = self._check_lanes(lanes)
         if lanes is None:
-            return self._hand_out(method(self))
-        return self._hand_out(method(self, lanes) if self.children or lanes.any() else self._repeat())
+            timestep = method(self)
+        elif self.children or lanes.any():
+            timestep = method(self, lanes)
+        else:
+            return self._hand_out(self._repeat())
+        if self._observer is not None:
+            self._observer(None, lanes, timestep)
+        return self._hand_out(timestep)
 
     @functools.wraps(method)
     def step(self: "Env", action: Any, lanes: Tensor | None = None) -> TimeStep:
@@ -58,12 +64,18 @@ def _hands_out(method: Callable) -> Callable:
             return self.reset()
         action = outstanding.ticket._address.settle(self, outstanding, action)
         try:
-            if lanes is None or self._check_lanes(lanes) is None:
-                return self._hand_out(method(self, action))
-            return self._hand_out(method(self, action, lanes) if self.children or lanes.any() else self._repeat())
+            if lanes is None or (lanes := self._check_lanes(lanes)) is None:
+                timestep = method(self, action)
+            elif self.children or lanes.any():
+                timestep = method(self, action, lanes)
+            else:
+                return self._hand_out(self._repeat())
         except EndOfStream:
             self._outstanding = None
             raise
+        if self._observer is not None:
+            self._observer(action, lanes, timestep)
+        return self._hand_out(timestep)
 
     return reset if method.__name__ == "reset" else step
 
@@ -105,6 +117,7 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
     _mailbox: Mailbox | None = None
     _checks: dict[str, Check] | None = None
     _sampler: np.random.Generator | None = None
+    _observer: Callable[[dict | None, Tensor | None, TimeStep], None] | None = None  # is told of every step and reset
 
     def __init__(
         self,
@@ -216,6 +229,11 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
         """
         restarts = (self.restarts,) if self.restarts else ()
         return seed_sequence(self.seed, self.seed_prefix + (source or self.name), self.slot, *key, *restarts)
+
+    @property
+    def sources(self) -> tuple["Env", ...]:
+        """The environments whose names the timesteps carry: those below, or this one."""
+        return tuple(source for child in self.children for source in child.sources) or (self,)
 
     # Specs.
 

@@ -40,12 +40,28 @@ def turned(action: dict) -> dict:
     return {"action": 4 - action["action"]}
 
 
+def half_of_values(values: torch.Tensor, timestep: ae.TimeStep) -> torch.Tensor:
+    return values / 2
+
+
 def with_ones(timestep: ae.TimeStep) -> ae.TimeStep:
     return timestep._replace(observation={**timestep.observation, "one": torch.ones_like(timestep.reward)})
 
 
 def dataset(**options) -> ae.DatasetEnv:
     return ae.DatasetEnv(seven_samples(), name="seven", **{"batch_size": 3, **options})
+
+
+def stopped() -> float:
+    return 0.0
+
+
+def cart() -> ae.Env:
+    return ae.GymnasiumEnv("CartPole-v1", 3, "sync")
+
+
+def counters() -> ae.Env:
+    return ae.Interleave({"narrow": CountingEnv(2, random=True), "wide": CountingEnv(3, nested=True)})
 
 
 def two_environments() -> dict:
@@ -157,6 +173,97 @@ ROWS = {
         ),
         "random partial shared",
     ),
+    "StaticTimescaled-zero": (lambda: CountingEnv(3).pipe(ae.StaticTimescaled, ratio=0), ""),
+    "StaticTimescaled-half": (lambda: cart().pipe(ae.StaticTimescaled, ratio=0.5), "random partial"),
+    "StaticTimescaled-pools": (
+        lambda: CountingEnv(3, lengths=[3, 5, 9], random=True, nested=True).pipe(
+            ae.StaticTimescaled, ratio=0.4, hold="noop", pool_observation="random", pool_action="mean"
+        ),
+        "random partial shared",
+    ),
+    "StaticTimescaled-one": (lambda: CountingEnv(3).pipe(ae.StaticTimescaled), "partial"),
+    "StaticTimescaled-drop": (
+        lambda: CountingEnv(3, nested=True).pipe(ae.StaticTimescaled, ratio=1.5, input="drop", observe_phase=True),
+        "partial",
+    ),
+    "StaticTimescaled-four": (
+        lambda: CountingEnv(3, lengths=[1, 2, 3]).pipe(ae.StaticTimescaled, ratio=4, pool_action="random"),
+        "partial shared",
+    ),
+    "StaticTimescaled-inf": (lambda: CountingEnv(3).pipe(ae.StaticTimescaled, ratio=float("inf")), ""),
+    "StaticTimescaled-dataset": (
+        lambda: dataset(batch_size=1, epochs=1, loss="correct").pipe(ae.StaticTimescaled, ratio=2),
+        "",
+    ),
+    "StaticTimescaled-interleave": (
+        lambda: ae.Interleave(
+            [
+                CountingEnv(2).pipe(ae.StaticTimescaled, ratio=2).pipe(ae.ObserveReward, history=2),
+                CountingEnv(3).pipe(ae.StaticTimescaled, ratio=0.5, pool_observation="max"),
+            ]
+        ),
+        "partial",
+    ),
+    "DynamicTimescaled": (
+        lambda: CountingEnv(3, lengths=[3, 5, 9]).pipe(ae.DynamicTimescaled, observe_phase=True),
+        "partial",
+    ),
+    "DynamicTimescaled-pools": (
+        lambda: cart().pipe(ae.DynamicTimescaled, pool_observation="mean", pool_action="max", input="drop"),
+        "random partial",
+    ),
+    "DynamicTimescaled-skip": (
+        lambda: (
+            CountingEnv(3, lengths=[3, 5, 9])
+            .pipe(ae.ObserveActions)
+            .pipe(ae.DynamicTimescaled, min_ratio=0.0, max_skip=4, hold="noop")
+        ),
+        "partial",
+    ),
+    "PenalizeCompute": (lambda: CountingEnv(3).pipe(ae.PenalizeCompute, observe=True), "partial"),
+    "PenalizeCompute-flops": (lambda: CountingEnv(3).pipe(ae.PenalizeCompute, meter="flops"), "partial"),
+    "PenalizeCompute-seconds": (
+        lambda: cart().pipe(ae.StaticTimescaled, ratio=2).pipe(ae.PenalizeCompute, meter="seconds", clock=stopped),
+        "random",
+    ),
+    "PenalizeCompute-action": (lambda: counters().pipe(ae.PenalizeCompute, meter="action"), "random partial"),
+    "PredictInputs": (lambda: cart().pipe(ae.PredictInputs, weight=0.5), "random partial"),
+    "PredictInputs-horizon": (
+        lambda: CountingEnv(3, nested=True).pipe(ae.PredictInputs, horizon=3, signals=True, mode="replace"),
+        "partial",
+    ),
+    "PredictInputs-dataset": (
+        lambda: dataset(mode="delayed", epochs=1).pipe(ae.PredictInputs, keys="x", horizon=2),
+        "",
+    ),
+    "PredictInputs-interleave": (lambda: counters().pipe(ae.PredictInputs), "random partial"),
+    "Advantage": (lambda: cart().pipe(ae.Advantage, order=2), "random partial"),
+    "Advantage-difference": (
+        lambda: counters().pipe(ae.Advantage, order=3, baseline="difference", reset=True),
+        "random partial",
+    ),
+    "Advantage-function": (
+        lambda: CountingEnv(3).pipe(ae.Advantage, baseline=half_of_values, last_only=True),
+        "partial",
+    ),
+    "ObserveActions": (lambda: cart().pipe(ae.ObserveActions), "random partial"),
+    "ObserveActions-history": (lambda: counters().pipe(ae.ObserveActions, history=3), "random partial"),
+    "ObserveActions-executed": (
+        lambda: (
+            CountingEnv(3, nested=True)
+            .pipe(ae.Lambda, action=turned)
+            .pipe(ae.StaticTimescaled, ratio=1.5, hold="noop")
+            .pipe(ae.ObserveActions, which="executed", history=2)
+        ),
+        "partial",
+    ),
+    "ObserveActions-executed-interleave": (
+        lambda: ae.Interleave(
+            [CountingEnv(2).pipe(ae.Noisy, side="action"), CountingEnv(3).pipe(ae.StaticTimescaled, ratio=0.5)]
+        ).pipe(ae.ObserveActions, which="executed"),
+        "partial shared",
+    ),
+    "ObserveActions-dataset": (lambda: dataset(mode="split").pipe(ae.ObserveActions), ""),
     "Interleave": (lambda: ae.Interleave(two_environments(), ["narrow", "wide", "wide", "data"]), "random partial"),
     "Interleave-stages": (
         lambda: ae.Interleave([CountingEnv(1).pipe(ae.ObserveReward), CountingEnv(2)]).pipe(ae.Noisy, side="action"),
@@ -224,6 +331,12 @@ SPAWNED = [
     "TimeLimit",
     "OneHot",
     "Flatten",
+    "StaticTimescaled-pools",
+    "DynamicTimescaled-pools",
+    "PenalizeCompute-action",
+    "PredictInputs-horizon",
+    "Advantage-difference",
+    "ObserveActions-executed",
     "Interleave",
 ]
 
