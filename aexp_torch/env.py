@@ -9,6 +9,7 @@ import functools
 import zlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import dm_env
@@ -490,7 +491,7 @@ class Stage(Env):
 
         Args:
           action: dict of tensors [B, ...], checked against this stage's own action spec.
-          timestep: the one that is being answered, as this stage handed it out.
+          timestep: the one that is being answered, as this stage handed it out. `self.held` is as in `on_timestep`.
         """
         return action
 
@@ -557,23 +558,26 @@ class Stage(Env):
 
     def reset(self, lanes: Tensor | None = None) -> TimeStep:
         """Resets the environment below and changes what it hands out."""
-        before = self._outstanding
         if lanes is None:
             return self.on_timestep(self.env.reset())
-        return self._moving(lanes, self.env.reset(lanes), before)
+        before = self._outstanding
+        with self._holding(~lanes):
+            return select_lanes(lanes, self.on_timestep(self.env.reset(lanes)), before)
 
     def step(self, action: dict, lanes: Tensor | None = None) -> TimeStep:
         """Hands the changed answer to the environment below and changes what comes back."""
         before = self._outstanding
-        action = self.on_action(action, before)
         if lanes is None:
-            return self.on_timestep(self.env.step(action))
-        return self._moving(lanes, self.env.step(action, lanes), before)
-
-    def _moving(self, lanes: Tensor, timestep: TimeStep, before: TimeStep) -> TimeStep:
-        self.held = ~lanes
-        try:
+            return self.on_timestep(self.env.step(self.on_action(action, before)))
+        with self._holding(~lanes):
+            timestep = self.env.step(self.on_action(action, before), lanes)
             return select_lanes(lanes, self.on_timestep(timestep), before)
+
+    @contextmanager
+    def _holding(self, held: Tensor) -> Iterator[None]:
+        self.held = held
+        try:
+            yield
         finally:
             self.held = None
 

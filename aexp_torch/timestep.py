@@ -182,18 +182,40 @@ def _all_lanes(step_type: StepType, observation: dict, reward: Tensor, discount:
 def select_lanes(lanes: Tensor, chosen: TimeStep, other: TimeStep) -> TimeStep:
     """Mixes two timesteps by lane: rows of `chosen` where `lanes` (bool [B]) is True, rows of `other` elsewhere.
 
-    The ticket is that of `chosen`. A key that one of them lacks (None) is 0 in its rows.
+    The ticket is that of `chosen`. A key that one of them lacks (None) is 0 in its rows, and `mask:<key>` says so.
     """
+    step_type, reward, discount = (_mix(lanes, new, old) for new, old in zip(chosen[:3], other[:3], strict=True))
+    return TimeStep(step_type, reward, discount, _mix_trees(lanes, chosen.observation, other.observation), chosen.ticket)
 
-    def mix(new: Tensor | None, old: Tensor | None) -> Tensor | None:
-        if new is None and old is None:
-            return None
-        new = torch.zeros_like(old) if new is None else new
-        old = torch.zeros_like(new) if old is None else old
-        return torch.where(lanes.view(-1, *[1] * (new.dim() - 1)), new, old)
 
-    step_type, reward, discount = (mix(new, old) for new, old in zip(chosen[:3], other[:3], strict=True))
-    return TimeStep(step_type, reward, discount, map_tree(mix, chosen.observation, other.observation), chosen.ticket)
+def _mix_trees(lanes: Tensor, new: dict, old: dict) -> dict:
+    mixed: dict[str, Any] = {}
+    for key, value in new.items():
+        if isinstance(value, dict):
+            mixed[key] = _mix_trees(lanes, value, old[key])
+        elif not key.startswith("mask:"):
+            mixed[key] = _mix(lanes, value, old[key])
+            if (value is None) != (old[key] is None):
+                mixed[f"mask:{key}"] = torch.where(lanes, _rows_with(key, new, lanes), _rows_with(key, old, lanes))
+    for mask in (*new, *old):
+        if mask.startswith("mask:"):
+            key = mask.removeprefix("mask:")
+            mixed[mask] = torch.where(lanes, _rows_with(key, new, lanes), _rows_with(key, old, lanes))
+    return mixed
+
+
+def _mix(lanes: Tensor, new: Tensor | None, old: Tensor | None) -> Tensor | None:
+    if new is None and old is None:
+        return None
+    new = torch.zeros_like(old) if new is None else new
+    old = torch.zeros_like(new) if old is None else old
+    return torch.where(lanes.view(-1, *[1] * (new.dim() - 1)), new, old)
+
+
+def _rows_with(key: str, tree: dict, lanes: Tensor) -> Tensor:
+    """Returns which rows have a key, bool [B]."""
+    mask = tree.get(f"mask:{key}")
+    return torch.full_like(lanes, tree.get(key) is not None) if mask is None else mask
 
 
 def pack_timestep(timestep: TimeStep | None) -> dict | None:

@@ -244,9 +244,15 @@ def _answers(env: Env, timestep: TimeStep, clock: torch.Tensor) -> dict:
 
 
 def _lane(timestep: TimeStep, lane: int) -> dict[str, Any]:
-    """Returns one lane; masks, and keys that are None, are left out."""
-    leaves = {path: leaf[lane] for path, leaf in flatten(_values(timestep)) if leaf is not None}
-    return {"/".join(path): leaf for path, leaf in leaves.items()}
+    """Returns what one lane has; masks, and keys that it has not, are left out."""
+    values = dict(flatten(_values(timestep)))
+    masks = [path for path in values if path[-1].startswith("mask:")]
+    absent = [(*path[:-1], path[-1].removeprefix("mask:")) for path in masks if not values[path][lane]]
+    return {
+        "/".join(path): leaf[lane]
+        for path, leaf in values.items()
+        if leaf is not None and path not in masks and not any(path[: len(key)] == key for key in absent)
+    }
 
 
 def check_no_global_generator(make: Make, num_steps: int = 8) -> None:
