@@ -217,6 +217,11 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
         restarts = (self.restarts,) if self.restarts else ()
         return seed_sequence(self.seed, self.seed_prefix + (source or self.name), self.slot, *key, *restarts)
 
+    @property
+    def sources(self) -> tuple["Env", ...]:
+        """The environments whose names the timesteps carry: those below, or this one."""
+        return tuple(source for child in self.children for source in child.sources) or (self,)
+
     # Specs.
 
     @property

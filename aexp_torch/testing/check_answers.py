@@ -12,7 +12,6 @@ from aexp_torch.testing.rollout import (
     next_timestep,
     rollout,
     snapshot,
-    sources_of,
     streams_differ,
     values_differ,
 )
@@ -34,7 +33,7 @@ def check_answers(make: Make, num_steps: int = 16, unchanged: bool | None = None
         unchanged = all(type(stage).on_action is Stage.on_action for stage in _stages(env))
     timestep = env.reset()
     got: list[tuple[str, int, dict]] = []
-    for source in sources_of(env):
+    for source in env.sources:
         _spy(
             source, lambda source, action: got.append((source.name, source._outstanding.ticket.step, snapshot(action)))
         )

@@ -9,7 +9,7 @@ from aexp_torch.errors import EndOfStream
 from aexp_torch.specs import EnvSpec, describe, flatten, path_name
 from aexp_torch.specs.check import torch_dtype
 from aexp_torch.testing.require import require
-from aexp_torch.testing.rollout import Make, answer_to, fresh, rollout, sources_of
+from aexp_torch.testing.rollout import Make, answer_to, fresh, rollout
 from aexp_torch.timestep import StepType, TimeStep
 
 __all__ = ["check_data", "check_episodes", "check_signals", "validate"]
@@ -97,7 +97,7 @@ def check_episodes(make: Make, num_steps: int = 24, partial_ends: bool = False) 
       partial_ends: requires that some timestep has lanes at LAST and lanes that are not.
     """
     env = fresh(make)
-    finite = {source.name for source in sources_of(env) if source.stream_length is not None}
+    finite = {source.name for source in env.sources if source.stream_length is not None}
     before: dict[str, np.ndarray] = {}
     some_end = False
     timestep = env.reset()

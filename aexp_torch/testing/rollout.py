@@ -1,7 +1,7 @@
 """Running an environment with answers that follow from the step, so that two runs can be compared bit for bit."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,6 @@ __all__ = [
     "next_timestep",
     "rollout",
     "snapshot",
-    "sources_of",
     "streams_differ",
     "values_differ",
 ]
@@ -62,14 +61,6 @@ def snapshot(value: Any) -> Any:
     if isinstance(value, TimeStep):
         return TimeStep._make([*(map_tree(_clone, field) for field in value[:4]), value.ticket])
     return map_tree(_clone, value)
-
-
-def sources_of(env: Env) -> Iterator[Env]:
-    """Yields the environments that make the timesteps: those without children."""
-    for child in env.children:
-        yield from sources_of(child)
-    if not env.children:
-        yield env
 
 
 def streams_differ(ours: list[TimeStep], theirs: list[TimeStep]) -> str | None:
