@@ -112,6 +112,7 @@ class Views:
         self._memory = memory
         self._places = {source: place for place, source in enumerate(layout.sources)}
         self._blocks: dict[tuple[int, int], Block] = {}
+        self._written: dict[int, int] = {}  # by block, the source whose timestep it holds
         self._answers = [[(field.path, field.array(memory)) for field in fields] for fields in layout._answers]
 
     def write(self, number: int, timestep: TimeStep) -> int:
@@ -120,6 +121,9 @@ class Views:
         block = self._blocks.get((number, source))
         if block is None:
             block = self._blocks[number, source] = Block(self._layout, self._memory, number, source)
+        if self._written.get(number) != source:
+            block.was_overwritten()
+            self._written[number] = source
         try:
             block.write(timestep)
         except (AttributeError, RuntimeError, TypeError, ValueError) as error:
@@ -167,13 +171,16 @@ class Block:
         start, fields = layout._starts[number], layout._fields[source]
         self._source = layout.sources[source]
         self._header = memory[start : start + len(fields)]
-        self._header[:] = ABSENT
         self._signals = [from_numpy(field.array(memory, start)) for field in layout._signals[source]]
         leaves = [(field.path, (from_numpy(field.array(memory, start)), field.number)) for field in fields]
         self._observation = unflatten(leaves) or {}
         self._small = all(np.prod(field.shape) <= NUMPY_FROM for field in fields)
-        self._there = bytearray(len(fields))  # what the header says now
+        self._there: bytearray | None = None  # what the header says now, where that is known
         self._plans: dict[tuple, tuple] = {}  # by the keys of a flat observation: where its values go
+
+    def was_overwritten(self) -> None:
+        """Says that another source's timestep was here in the meantime, so that the header is written anew."""
+        self._there = None
 
     def write(self, timestep: TimeStep) -> None:
         """Copies a timestep; raises TypeError where it does not fit."""
@@ -195,7 +202,7 @@ class Block:
     def _plan(self, timestep: TimeStep) -> tuple[tuple, list]:
         """Says where the values of a timestep go; kept for the next one where none is nested or absent."""
         targets, values = self._signals.copy(), list(timestep[:3])
-        there = bytearray(len(self._there))
+        there = bytearray(len(self._header))
         self._match(self._observation, timestep.observation, targets, values, there)
         for target, value in zip(targets, values):
             if value.dtype is not target.dtype or value.shape != target.shape:

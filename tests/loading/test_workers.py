@@ -226,6 +226,21 @@ def test_blocks_come_back_when_their_timesteps_have_gone():
     loader.close()
 
 
+def test_sources_of_one_slot_share_blocks_and_keep_their_keys():
+    def keys(num_workers):
+        with_rewards = CountingEnv(2, [1, 4], nested=True).pipe(ae.ObserveReward)
+        env = ae.Interleave({"a": with_rewards, "b": CountingEnv(1, [2])}, lambda step: step * step % 5 % 2)
+        loader = ae.Loader(env, num_workers=num_workers, in_flight=2, steps_per_epoch=60)
+        seen = []
+        for timestep in loader:
+            seen.append((timestep.source, sorted(path for path, _ in flatten(timestep.observation))))
+            timestep.reply(torch.ones(len(timestep.reward), dtype=torch.int64))
+        loader.close()
+        return seen
+
+    assert keys(2) == keys(0)
+
+
 def test_a_missing_answer_is_known_at_once():
     loader = ae.Loader(CountingEnv(), num_workers=1, in_flight=1, steps_per_epoch=5)
     start = time.monotonic()
