@@ -185,7 +185,9 @@ def select_lanes(lanes: Tensor, chosen: TimeStep, other: TimeStep) -> TimeStep:
     The ticket is that of `chosen`. A key that one of them lacks (None) is 0 in its rows, and `mask:<key>` says so.
     """
     step_type, reward, discount = (_mix(lanes, new, old) for new, old in zip(chosen[:3], other[:3], strict=True))
-    return TimeStep(step_type, reward, discount, _mix_trees(lanes, chosen.observation, other.observation), chosen.ticket)
+    return TimeStep(
+        step_type, reward, discount, _mix_trees(lanes, chosen.observation, other.observation), chosen.ticket
+    )
 
 
 def _mix_trees(lanes: Tensor, new: dict, old: dict) -> dict:
