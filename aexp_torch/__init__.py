@@ -2,7 +2,7 @@
 
 from aexp_torch.adapters import register_stage, to_datapipe, to_dm_env, to_gymnasium, to_gymnasium_vector, to_node
 from aexp_torch.catalog import digits
-from aexp_torch.composition import Composition, Interleave
+from aexp_torch.composition import Composition, Interleave, Multitasking, SynEnv
 from aexp_torch.env import Env, Stage
 from aexp_torch.errors import ActionError, AexpError, EndOfStream, FeedbackError, MissingDependencyError, SpecError
 from aexp_torch.loading import Loader, Trajectory, evaluate
@@ -66,6 +66,7 @@ __all__ = [
     "Loader",
     "MissingDependencyError",
     "Modality",
+    "Multitasking",
     "Noisy",
     "NormalizeObservation",
     "NormalizeReward",
@@ -81,6 +82,7 @@ __all__ = [
     "Stage",
     "StaticTimescaled",
     "StepType",
+    "SynEnv",
     "Ticket",
     "TimeLimit",
     "TimeStep",

@@ -287,7 +287,11 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
     @property
     def bad_samples(self) -> dict[str, set[int]]:
         """Samples of datasets that could not be read and were left out: their indices, by source."""
-        return {source: found for child in self.children for source, found in child.bad_samples.items()}
+        found: dict[str, set[int]] = {}
+        for child in self.children:
+            for source, indices in child.bad_samples.items():
+                found[source] = found.get(source, set()) | indices
+        return found
 
     # Stepping and iterating.
 

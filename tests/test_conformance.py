@@ -90,6 +90,32 @@ def frozen() -> ae.Env:
     return CountingEnv(3).pipe(ae.NormalizeObservation, frozen=True, statistics=learned)
 
 
+def unequal_lanes() -> dict:
+    return {"one": CountingEnv(1, random=True), "two": CountingEnv(2, [1, 3], nested=True).pipe(ae.ObserveReward)}
+
+
+def equal_lanes(num_envs: int = 2) -> dict:
+    lengths = (4, 6)[:num_envs]
+    return {"a": CountingEnv(num_envs, random=True), "b": CountingEnv(num_envs, lengths, nested=True)}
+
+
+def one_lane_each(**options) -> dict:
+    options = {"drop_last": True, **options}
+    return {
+        "count": CountingEnv(1, random=True),
+        "nest": CountingEnv(1, nested=True).pipe(ae.ObserveReward),
+        "data": dataset(batch_size=1, **options),
+    }
+
+
+def onwards(step: int, current: torch.Tensor, available: torch.Tensor) -> torch.Tensor:
+    return (current + 1) % 3 if step % 3 == 2 else torch.full_like(current, -1)
+
+
+def onto(old: int, new: int) -> None:
+    assert -1 <= old < 3 and 0 <= new < 3
+
+
 # A row: how to make it, then what is true of it: "random" (follows from the seed), "partial" (some lanes end while
 # others go on), "shared" (lanes share a generator). Add one for every class that is exported.
 ROWS = {
@@ -269,6 +295,63 @@ ROWS = {
         lambda: ae.Interleave([CountingEnv(1).pipe(ae.ObserveReward), CountingEnv(2)]).pipe(ae.Noisy, side="action"),
         "partial shared",
     ),
+    "Interleave-first": (lambda: ae.Interleave(unequal_lanes(), ["one", "two", "two"], done="first"), "random"),
+    "Interleave-all": (lambda: ae.Interleave(unequal_lanes(), ["one", "two", "two"], done="all"), "random"),
+    "Interleave-all-reset": (
+        lambda: ae.Interleave(unequal_lanes(), ["one", "two", "two"], done="all", after_done="reset"),
+        "random partial",
+    ),
+    "Multitasking": (lambda: ae.Multitasking(equal_lanes(), reward="mean"), "random"),
+    "Multitasking-data": (lambda: ae.Multitasking([dataset(epochs=1), CountingEnv(3, num_actions=0)]), ""),
+    "Multitasking-first": (lambda: ae.Multitasking(equal_lanes(), done="first"), "random partial"),
+    "Multitasking-all": (lambda: ae.Multitasking(equal_lanes(), done="all"), "random partial"),
+    "Multitasking-all-freeze": (
+        lambda: ae.Multitasking(equal_lanes(), done="all", after_done="freeze").pipe(ae.ObserveReward),
+        "random partial",
+    ),
+    "Multitasking-all-reset": (
+        lambda: ae.Multitasking(equal_lanes(), done="all", after_done="reset"),
+        "random partial",
+    ),
+    "SynEnv": (lambda: ae.SynEnv(one_lane_each(), batch_size=3), "random partial"),
+    "SynEnv-one-row": (
+        lambda: ae.SynEnv(one_lane_each(), instruction_steps=1, instructions=["c", "nest", "x"]),
+        "random",
+    ),
+    "SynEnv-in-turn": (
+        lambda: ae.SynEnv(
+            one_lane_each(epochs=2), 3, "on_done", instruction_steps=2, instructions=["é", "nest", "x, y"]
+        ),
+        "random partial",
+    ),
+    "SynEnv-all-finite": (
+        lambda: ae.SynEnv(
+            [CountingEnv(1, stream_length=7, random=True), dataset(batch_size=1, epochs=1)], 2, "on_done"
+        ),
+        "random",
+    ),
+    "SynEnv-lanes": (
+        lambda: ae.SynEnv([CountingEnv(2, random=True), CountingEnv(1), CountingEnv(4, nested=True)], 5),
+        "random partial",
+    ),
+    "SynEnv-function": (
+        lambda: ae.SynEnv(one_lane_each(), 2, onwards, onto).pipe(ae.ObserveReward, key="paid", history=2),
+        "random shared",
+    ),
+    "Interleave-of-SynEnv": (
+        lambda: ae.Interleave({"syn": ae.SynEnv(one_lane_each(), 2), "lone": CountingEnv(1)}).pipe(
+            ae.ObserveReward, key="paid"
+        ),
+        "random",
+    ),
+    "SynEnv-of-Multitasking": (
+        lambda: ae.SynEnv([ae.Multitasking(equal_lanes(1), done="first"), CountingEnv(1, [2])], 2, "on_done"),
+        "random partial",
+    ),
+    "Multitasking-of-SynEnv": (
+        lambda: ae.Multitasking({"syn": ae.SynEnv(one_lane_each(), 2), "two": CountingEnv(2)}, done="first"),
+        "random partial",
+    ),
 }
 CHECKS = {
     "data": check_data,
@@ -338,6 +421,8 @@ SPAWNED = [
     "Advantage-difference",
     "ObserveActions-executed",
     "Interleave",
+    "Multitasking-all",
+    "SynEnv-in-turn",
 ]
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from aexp_torch.errors import ActionError, SpecError
 from aexp_torch.specs import EnvSpec, describe, flatten, map_tree, path_name, unflatten
 from aexp_torch.specs.sample import zeros
-from aexp_torch.specs.union import union_of
+from aexp_torch.specs.union import places_in, union_of
 from aexp_torch.timestep import TimeStep
 
 __all__ = ["Structure"]
@@ -27,8 +27,8 @@ class Structure:
 
     Equal specs of several sources share a key, unequal ones are `key@source`. What a timestep lacks is 0, and
     `mask:<key>`, a bool beside it, says whether it is there. There are masks where the specs tell that a key may be
-    absent: not every source has it, or its source asks for predictions (`predict:y`: x and y take turns). Other masks,
-    which mark the rows that fill up a short minibatch, are left out.
+    absent: not every source has it, its modality is optional, or its source asks for predictions (`predict:y`: x and y
+    take turns). Other masks, which mark the rows that fill up a short minibatch, are left out.
 
     Args:
       specs: `{source name: EnvSpec}` of the pipeline.
@@ -42,8 +42,8 @@ class Structure:
         self.who, self.num_envs = who, next(iter(counts.values()))
         observation = union_of({name: spec.observation for name, spec in specs.items()})
         self.action_spec = union_of({name: spec.action for name, spec in specs.items()})
-        self._observed = {name: _places(spec.observation, observation, name) for name, spec in specs.items()}
-        self._answered = {name: _places(spec.action, self.action_spec, name) for name, spec in specs.items()}
+        self._observed = {name: places_in(observation, spec.observation, name) for name, spec in specs.items()}
+        self._answered = {name: places_in(self.action_spec, spec.action, name) for name, spec in specs.items()}
         self._action_leaves = dict(flatten(self.action_spec))
         self._masked = self._find_masks(specs, dict(flatten(observation)))
         masks = [(mask, dm_specs.Array((), bool, path_name(mask))) for mask in self._masked]
@@ -57,7 +57,8 @@ class Structure:
         for path in leaves:
             having = [name for name, places in self._observed.items() if path in places]
             takes_turns = any(key.startswith("predict:") for name in having for key in specs[name].action)
-            if not _is_mask(path) and (takes_turns or len(having) < len(specs) or _mask_of(path) in leaves):
+            optional = any(_is_optional(specs[name], self._observed[name][path]) for name in having)
+            if not _is_mask(path) and (takes_turns or optional or len(having) < len(specs) or _mask_of(path) in leaves):
                 masked[_mask_of(path)] = path
         return masked
 
@@ -124,11 +125,11 @@ class Structure:
         return map_tree(lambda spec: zeros(spec, self.num_envs), unflatten(list(leaves.items())) or {})
 
 
-def _places(tree: dict[str, Any], union: dict[str, Any], source: str) -> dict[Path, Path]:
-    """Returns where the leaves of a source stand in the union, and where in its own tree."""
-    known = dict(flatten(union))
-    own = [path for path, _ in flatten(tree)]
-    return {path if path in known else (*path[:-1], f"{path[-1]}@{source}"): path for path in own}
+def _is_optional(spec: EnvSpec, path: Path) -> bool:
+    node: Any = spec.modalities["observation"]
+    for key in path:
+        node = node[key]
+    return node.optional
 
 
 def _mask_of(path: Path) -> Path:

@@ -7,5 +7,7 @@ What changes one environment is a stage; what runs copies in parallel is the loa
 
 from aexp_torch.composition.composition import Composition, unique_names
 from aexp_torch.composition.interleave import Interleave
+from aexp_torch.composition.multitasking import Multitasking
+from aexp_torch.composition.syn import SynEnv
 
-__all__ = ["Composition", "Interleave", "unique_names"]
+__all__ = ["Composition", "Interleave", "Multitasking", "SynEnv", "unique_names"]

@@ -3,14 +3,18 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from aexp_torch.composition.composition import Composition
+from aexp_torch.composition.composition import Composition, one_source_each, with_lane_control
+from aexp_torch.composition.episodes import AfterDone, Done, check_done, cut_off, ending, joined
 from aexp_torch.env import Env
 from aexp_torch.errors import EndOfStream, SpecError
-from aexp_torch.timestep import TimeStep
+from aexp_torch.timestep import TimeStep, pack_timestep, unpack_timestep
 
 __all__ = ["Interleave"]
+
+MOST_TURNS = 10_000  # that a pattern may give to environments that are done, one after the other
 
 
 class Interleave(Composition):
@@ -20,6 +24,11 @@ class Interleave(Composition):
     `timestep.source`. Timesteps pass as they are: episodes begin and end per environment and lane. An environment whose
     stream ends starts over.
 
+    With `done`, the composition has episodes, too. An environment is done in one when each of its lanes has been LAST, or
+    its stream has ended. "first": when one is done, each of the others that is within an episode shows its waiting
+    timestep as LAST, truncated. "all": environments that are done lose their turns until the last one is done. Then
+    pattern and environments start over.
+
     Observation: each child's own.  Action: each child's own.
 
     Args:
@@ -27,7 +36,14 @@ class Interleave(Composition):
       pattern: places, names or environments from `envs`, cycled; or a function from the step (from 0) to a place. The
         default is each in turn.
       name: names the composition itself.
+      done: when an episode of the composition ends; None: there is none.
+      after_done: with `done="all"`, what becomes of an environment that is done while others are not: it loses its turns
+        ("skip", the default); it and each of its lanes that has ended repeat LAST with reward 0 ("freeze", which needs lane
+        control); or it starts over ("reset").
       options: `seed`, `on_missing` and `feedback_timeout`, as for every Env.
+
+    Raises:
+      SpecError: a pattern that names no environment, options that do not fit together.
 
     >>> import aexp_torch as ae
     >>> cart, pole = ae.GymnasiumEnv("CartPole-v1", name="cart"), ae.GymnasiumEnv("CartPole-v1", name="pole")
@@ -43,6 +59,9 @@ class Interleave(Composition):
         envs: Sequence[Env] | Mapping[str, Env],
         pattern: Sequence[int | str | Env] | Callable[[int], int] | None = None,
         name: str | None = None,
+        *,
+        done: Done = None,
+        after_done: AfterDone = None,
         **options: Any,
     ):
         given = list(envs.values()) if isinstance(envs, Mapping) else list(envs)
@@ -55,11 +74,20 @@ class Interleave(Composition):
                 raise SpecError(f"Interleave: expected a non-empty list or a function of the step, got {pattern!r}.")
             pattern = tuple(_place(item, given, names) for item in pattern)
         self.pattern = pattern
+        self.done, self.after_done = check_done(done, after_done, "Interleave")
+        if self.done is not None:
+            one_source_each(self.environments, "Interleave")
+        if self.after_done == "freeze":
+            with_lane_control(self.environments, "Interleave", "for after_done='freeze'", "after_done='skip'")
 
     def on_open(self) -> None:
         """Starts at the beginning of the pattern."""
         self._turn = 0
+        self._had: list[int] = []  # the places that had the last two turns
         self._waiting = [False] * len(self.environments)  # has a timestep for its next turn
+        self._ended: dict[int, Tensor] = {}  # bool [B], by place: lanes that were LAST in this episode
+        self._shown: dict[int, TimeStep] = {}  # by place, with done: the last timestep
+        self._closing: list[int] | None = None  # the episode is over; these still end theirs
 
     def reset(self, lanes: Tensor | None = None) -> TimeStep:
         """Starts the pattern and every environment over."""
@@ -68,13 +96,24 @@ class Interleave(Composition):
 
     def step(self, action: dict, lanes: Tensor | None = None) -> TimeStep:
         """Answers the environment that had its turn and returns the timestep of the next one."""
-        place = self._place(self._turn)
-        try:
-            self.environments[place].step(action)
-        except EndOfStream:
-            self._waiting[place] = False
+        place = self._had[-1]
+        if self._waiting[place]:  # not where its episode was cut off
+            try:
+                self._answer(place, action)
+            except EndOfStream:
+                self._waiting[place] = False
+                if self.done is not None:
+                    self._ended[place] = torch.ones_like(self._outstanding.step_type, dtype=torch.bool)
+                    self._look_for_end(place)
         self._turn += 1
         return self._emit()
+
+    def _answer(self, place: int, action: dict) -> None:
+        env, ended = self.environments[place], self._ended.get(place)
+        if self.after_done != "freeze" or ended is None or not ended.any():
+            env.step(action)
+        else:
+            env.step(action, ~ended)
 
     def _place(self, turn: int) -> int:
         if not callable(self.pattern):
@@ -82,30 +121,114 @@ class Interleave(Composition):
         return _place(self.pattern(turn), list(self.environments), [env.name for env in self.environments])
 
     def _emit(self) -> TimeStep:
+        if self.done is not None:
+            return self._emit_in_episode()
         place = self._place(self._turn)
+        self._had = [*self._had[-1:], place]
+        return self._next_of(place)
+
+    def _next_of(self, place: int) -> TimeStep:
         env = self.environments[place]
         if not self._waiting[place]:
             self._waiting[place] = True
             return env.reset()
         return env._outstanding
 
+    def _emit_in_episode(self) -> TimeStep:
+        """Returns the next timestep, cut off where the composition's episode is over."""
+        if self._closing == []:
+            self._begin()
+        closes = self._closing is not None
+        place = self._closing.pop(0) if self._closing else self._next_place()
+        self._had = [*self._had[-1:], place]
+        before = self._shown.get(place)
+        if before is not None and not self._waiting[place] and not before.last().any():
+            timestep = ending(before)._replace(
+                ticket=before.ticket._address.issue()
+            )  # its stream ended within an episode
+        else:
+            timestep = self._next_of(place)
+            if self.after_done == "freeze":
+                frozen = self._ended.get(place, torch.zeros_like(timestep.first()))
+                timestep = timestep._replace(reward=timestep.reward.masked_fill(frozen, 0.0))
+            elif before is not None:
+                timestep = joined(before, timestep)
+            self._ended[place] = timestep.last() | self._ended.get(place, False)
+            self._look_for_end(place)
+            if (closes or self._is_cut(place)) and not timestep.last().all():
+                timestep = cut_off(timestep)
+                self._waiting[place] = False  # starts over when it has its next turn
+        self._shown[place] = timestep
+        return timestep
+
+    def _is_done(self, place: int) -> bool:
+        return place in self._ended and bool(self._ended[place].all())
+
+    def _is_cut(self, place: int) -> bool:
+        """Tells whether the lanes of an environment end with it: it is the last one of the episode, or loses its turns."""
+        return self._is_done(place) and (self._closing is not None or self.after_done == "skip")
+
+    def _members(self) -> list[int]:
+        return list(range(len(self.environments))) if callable(self.pattern) else sorted(set(self.pattern))
+
+    def _look_for_end(self, place: int) -> None:
+        """Ends the episode of the composition if that is due now that this environment has moved."""
+        rule = any if self.done == "first" else all
+        if self._closing is None and rule(self._is_done(member) for member in self._members()):
+            over = not self._waiting[place]  # its stream is, and what it showed last was no end
+            self._closing = [
+                member
+                for member in self._members()
+                if member in self._ended and (over or member != place) and not self._shown[member].last().all()
+            ]
+
+    def _begin(self) -> None:
+        """Starts the next episode of the composition."""
+        self._turn, self._closing = 0, None
+        for place, env in enumerate(self.environments):
+            unseen = self._waiting[place] and bool(env._outstanding.first().all())
+            self._waiting[place] = unseen and (place not in self._ended or bool(self._shown[place].last().all()))
+        self._ended = {}
+
+    def _next_place(self) -> int:
+        for _ in range(MOST_TURNS):
+            place = self._place(self._turn)
+            if self.after_done != "skip" or not self._is_done(place):
+                return place
+            self._turn += 1
+        raise SpecError(
+            f"Interleave: expected a pattern that comes to every environment, {MOST_TURNS} turns in a row were given to"
+            " environments that are done. Let it come to the others, or use after_done='reset'."
+        )
+
     def unseen_below(self, state: dict, unseen: int) -> list[int]:
         """Counts what waits for its turn, and the last `unseen` turns."""
-        turns = range(state["turn"], state["turn"] - min(unseen, state["turn"] + 1), -1)
         counts = [int(waiting) for waiting in state["waiting"]]
-        counts[self._place(state["turn"])] = 0  # this one had its turn
-        for turn in turns:
-            counts[self._place(turn)] += 1
+        if state["had"]:
+            counts[state["had"][-1]] = 0  # this one had its turn
+        for place in state["had"][max(0, len(state["had"]) - unseen) :]:
+            counts[place] += 1
         return counts
 
     def state_dict(self) -> dict:
-        """Adds the place in the pattern."""
-        return super().state_dict() | {"turn": self._turn, "waiting": list(self._waiting)}
+        """Adds the place in the pattern, and the episode of the composition."""
+        return super().state_dict() | {
+            "turn": self._turn,
+            "had": list(self._had),
+            "waiting": list(self._waiting),
+            "ended": dict(self._ended),
+            "shown": {place: pack_timestep(timestep) for place, timestep in self._shown.items()},
+            "closing": None if self._closing is None else list(self._closing),
+        }
 
     def load_state_dict(self, state: dict) -> None:
-        """Restores the place in the pattern."""
+        """Restores the place in the pattern, and the episode of the composition."""
         super().load_state_dict(state)
-        self._turn, self._waiting = state["turn"], list(state["waiting"])
+        self._turn, self._had, self._waiting = state["turn"], list(state["had"]), list(state["waiting"])
+        self._ended = dict(state["ended"])
+        self._closing = None if state["closing"] is None else list(state["closing"])
+        mailboxes = {box.source: box for box in self._mailboxes()}
+        self._shown = {place: unpack_timestep(packed, mailboxes) for place, packed in state["shown"].items()}
 
 
 def _place(item: int | str | Env, envs: list[Env], names: list[str]) -> int:

@@ -143,18 +143,22 @@ def _stack_observations(observations: list[dict], num_envs: int) -> dict:
     rows = [dict(flatten(observation)) for observation in observations]
     paths = list(dict.fromkeys(path for row in rows for path in row))
     leaves: list[tuple[tuple, Tensor | None]] = []
+    masks: list[tuple[tuple, Tensor]] = []
     for path in paths:
         values = [row.get(path) for row in rows]
         present = [value for value in values if value is not None]
         if not present:
             leaves.append((path, None))
+        elif path[-1].startswith("mask:"):
+            everywhere = torch.ones(num_envs, dtype=torch.bool)  # where a timestep has none; see below for its own key
+            leaves.append((path, torch.stack([everywhere if value is None else value for value in values])))
         elif len(present) == len(values):
             leaves.append((path, torch.stack(values)))
-        elif not path[-1].startswith("mask:"):
+        else:
             blank = torch.zeros_like(present[0])
             leaves.append((path, torch.stack([blank if value is None else value for value in values])))
-            leaves.append(_mask(path, rows, values, num_envs))
-    return unflatten(leaves)
+            masks.append(_mask(path, rows, values, num_envs))
+    return unflatten(leaves + masks)
 
 
 def _mask(path: tuple, rows: list[dict], values: list, num_envs: int) -> tuple[tuple, Tensor]:

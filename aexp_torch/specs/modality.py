@@ -23,6 +23,7 @@ class Modality:
         have an order; `grid`: indices are locations; `graph`: nodes and edges.
       representation: what one element is.
       context: a free tag for where it comes from: `"natural"`, `"computer"`, `"text:en"`.
+      optional: lanes may lack it: the value is None, or `mask:<key>` says which have it.
 
     Source: the modalities of the artificial-experience project.
     """
@@ -30,6 +31,7 @@ class Modality:
     structure: Structure
     representation: Representation
     context: str = ""
+    optional: bool = False
 
     def __post_init__(self):
         for field, choices in (("structure", get_args(Structure)), ("representation", get_args(Representation))):

@@ -4,7 +4,9 @@ from typing import Any
 
 from aexp_torch.specs.tree import flatten, unflatten
 
-__all__ = ["union_of"]
+__all__ = ["places_in", "union_of"]
+
+Path = tuple[str, ...]
 
 
 def union_of(trees: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -33,3 +35,10 @@ def union_of(trees: dict[str, dict[str, Any]]) -> dict[str, Any]:
         else:
             items += [((*path[:-1], f"{path[-1]}@{source}"), leaf) for source, leaf in by_source.items()]
     return unflatten(items) or {}
+
+
+def places_in(union: dict[str, Any], tree: dict[str, Any], source: str) -> dict[Path, Path]:
+    """Returns where the leaves of one source stand in the union: `{path in the union: path in its own tree}`."""
+    known = {path for path, _ in flatten(union)}
+    own = [path for path, _ in flatten(tree)]
+    return {path if path in known else (*path[:-1], f"{path[-1]}@{source}"): path for path in own}

@@ -7,6 +7,7 @@ import aexp_torch as ae
 from aexp_torch.composition import unique_names
 from aexp_torch.errors import FeedbackError, SpecError
 from aexp_torch.testing import CountingEnv
+from aexp_torch.testing.rollout import rollout, snapshot, streams_differ
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -46,6 +47,120 @@ def test_rewards_come_back_on_the_source_that_was_answered():
 def test_patterns(pattern, expected):
     env = ae.Interleave({name: endless() for name in "abc"}, pattern)
     assert "".join(source for source, _, _ in follow(env, 6)) == expected
+
+
+def drawn(env, num_steps):
+    """Answers everything with 1 and draws lane 0: source and step type."""
+    drawing = []
+    for _, timestep in zip(range(num_steps), env):
+        drawing.append(f"{timestep.source}{'FML'[timestep.step_type[0]]}")
+        timestep.reply(torch.ones(len(timestep.reward), dtype=torch.int64))
+    return " ".join(drawing)
+
+
+def seed_example(lengths, **options):
+    """The pattern of the project's own example: [EnvA, EnvB, EnvC, EnvB, EnvC]."""
+    a, b, c = (CountingEnv(1, [length], name=name) for name, length in zip("abc", lengths))
+    return ae.Interleave([a, b, c], [a, b, c, b, c], **options)
+
+
+def test_the_pattern_of_five():
+    assert drawn(seed_example([2, 3, 4]), 12) == "aF bF cF bM cM aM bM cM bL cM aL bF"
+
+
+def test_done_first_ends_the_others_as_truncations():
+    env = seed_example([2, 9, 9], done="first")
+    assert drawn(env, 20) == "aF bF cF bM cM aM bM cM bM cM aL bL cL aF bF cF bM cM aM bM"
+    timesteps = rollout(env := seed_example([2, 9, 9], done="first"), 13)
+    ends = timesteps[10:]
+    assert [t.source for t in ends] == ["a", "b", "c"]
+    assert [t.terminated().item() for t in ends] == [True, False, False]
+    assert [t.truncated().item() for t in ends] == [False, True, True]
+    assert [t.observation["observation"].item() for t in ends] == [2, 4, 4]  # what was waiting
+
+
+def test_the_reward_for_the_last_action_comes_with_the_truncation():
+    env = ae.Interleave({"a": CountingEnv(1, [1]), "b": CountingEnv(1, [9])}, done="first")
+    env.reset()
+    env.step(torch.tensor([1]))  # a's first action, b's FIRST
+    assert env.step(torch.tensor([3])).reward.item() == 1  # b's first action, a's LAST
+    last = env.step(torch.tensor([0]))
+    assert last.source == "b" and last.truncated().all() and last.reward.item() == 3
+
+
+def test_done_all_skips_those_that_are_done():
+    assert drawn(seed_example([1, 2, 3], done="all"), 19) == (
+        "aF bF cF bM cM aL bL cM cL aF bF cF bM cM aL bL cM cL aF"
+    )
+
+
+def test_done_all_and_freeze_repeats_last():
+    env = seed_example([1, 2, 4], done="all", after_done="freeze")
+    assert drawn(env, 15) == "aF bF cF bM cM aL bL cM bL cM aL bL cL aF bF"
+    frozen = [t for t in rollout(seed_example([1, 2, 4], done="all", after_done="freeze"), 13) if t.source == "a"]
+    assert [t.observation["observation"].item() for t in frozen] == [0, 1, 1]
+    assert frozen[-1].reward.item() == 0
+
+
+def test_done_all_and_reset_lets_them_start_over():
+    env = seed_example([1, 2, 4], done="all", after_done="reset")
+    assert drawn(env, 17) == "aF bF cF bM cM aL bL cM bF cM aF bM cL aL bL aF bF"
+
+
+def test_done_with_lanes_that_end_on_their_own():
+    env = ae.Interleave({"a": CountingEnv(2, [1, 2]), "b": CountingEnv(1, [9])}, done="first")
+    types = {"a": [], "b": []}
+    for timestep in rollout(env, 14):
+        types[timestep.source].append(timestep.step_type.tolist())
+    # Lane 0 starts over before lane 1 has ended; it has no transition yet when the episode ends, so it ends one later.
+    assert types["a"] == [[0, 0], [2, 1], [0, 2], [2, 0], [0, 1], [2, 2], [0, 0]]
+    assert types["b"] == [[0], [1], [2], [0], [1], [2], [0]]
+
+
+def test_streams_that_end_are_done():
+    env = ae.Interleave({"a": endless(stream_length=2), "b": endless()}, done="first")
+    assert drawn(env, 10) == "aF bF aM aL bL aF bF aM aL bL"
+    data = ae.DatasetEnv({"x": torch.arange(3)}, batch_size=1, epochs=1, name="data")
+    env = ae.Interleave([data, CountingEnv(1, [4], name="rl")], done="all")
+    seen = []
+    for _, timestep in zip(range(14), env):
+        seen.append(f"{timestep.source[0]}{'FML'[timestep.step_type[0]]}")
+        if env.specs[timestep.source].action:
+            timestep.reply(torch.tensor([1]))
+    assert " ".join(seen) == "dF rF dM rM dL rM rM rL dF rF dM rM dL rM"
+
+
+def test_a_pattern_that_leaves_some_out():
+    env = ae.Interleave([CountingEnv(1, [1], name=name) for name in "abc"], [0, 2], done="all")
+    assert drawn(env, 6) == "aF cF aL cL aF cF"
+    env = ae.Interleave([CountingEnv(1, [1], name=name) for name in "ab"], lambda step: 0, done="all")
+    with pytest.raises(SpecError, match="comes to every environment, 10000 turns in a row"):
+        drawn(env, 5)
+
+
+def test_done_options_that_do_not_fit_are_refused():
+    vector = ae.GymnasiumEnv("CartPole-v1", num_envs=2)
+    with pytest.raises(SpecError, match=r"lane control for after_done='freeze'.*\['CartPole-v1'\].*after_done='skip'"):
+        ae.Interleave([vector, endless()], done="all", after_done="freeze")
+    with pytest.raises(SpecError, match="one source each, Interleave has"):
+        ae.Interleave([ae.Interleave([endless(), endless()]), endless()], done="first")
+    with pytest.raises(SpecError, match="without an episode of the composition"):
+        ae.Interleave([endless()], after_done="skip")
+
+
+@pytest.mark.parametrize("options", [{"done": "first"}, {"done": "all"}, {"done": "all", "after_done": "freeze"}])
+def test_a_loader_gives_the_same_with_and_without_workers(options):
+    def steps(num_workers):
+        env = ae.Interleave({"a": CountingEnv(2, random=True), "b": CountingEnv(1, [2])}, ["a", "b", "b"], **options)
+        loader = ae.Loader(env, num_workers=num_workers, in_flight=2, steps_per_epoch=40)
+        seen = []
+        for timestep in loader:
+            seen.append(snapshot(timestep))
+            timestep.reply(torch.ones(len(timestep.reward), dtype=torch.int64))
+        loader.close()
+        return seen
+
+    assert streams_differ(steps(0), steps(2)) is None
 
 
 def test_a_pattern_of_environments():
