@@ -1,6 +1,5 @@
 """ObserveActions: the agent sees what it has just done."""
 
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -69,7 +68,7 @@ class ObserveActions(Stage):
             str, dict
         ] = {}  # by source: what is shown, {"actions": [B, history, ...], "lanes": [B, history]}
         self._answered: str | None = None
-        sources = _origins(self.env) if self.which == "executed" else ()
+        sources = self.env.sources if self.which == "executed" else ()
         self._watched = {source.name: Executed.of(source) for source in sources}
 
     def on_action(self, action: dict, timestep: TimeStep) -> dict:
@@ -226,17 +225,6 @@ class Executed:
     def load_state_dict(self, state: dict) -> None:
         """Restores the actions."""
         self.action, self.lanes = state["action"], state["lanes"]
-
-
-def _origins(env: Env) -> Iterator[Env]:
-    """Yields the environments below all stages whose names the timesteps carry."""
-    while isinstance(env, Stage):
-        env = env.env
-    for source in env.sources:
-        if source is env:
-            yield source
-        else:
-            yield from _origins(source)
 
 
 def _rows(lanes: Tensor, like: Any) -> Tensor:

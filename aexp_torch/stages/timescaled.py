@@ -88,11 +88,6 @@ class Timescaled(Stage):
     # Which stream this is.
 
     @property
-    def sources(self) -> tuple[Env, ...]:
-        """Itself: it numbers the timesteps that the agent sees."""
-        return (self,)
-
-    @property
     def episodic(self) -> bool:
         """Whether lanes reach LAST: not if the environment may never be stepped."""
         return self.env.episodic and np.isfinite(self.longest())

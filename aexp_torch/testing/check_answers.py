@@ -23,6 +23,8 @@ __all__ = ["check_answers", "check_missing_answer", "check_nothing_mutated"]
 def check_answers(make: Make, num_steps: int = 16, unchanged: bool | None = None) -> None:
     """Checks that what a source's `step` gets is the answer to the timestep that this source showed last.
 
+    Where a stage numbers timesteps anew, as time scales do, it is that stage which is looked at.
+
     Args:
       make: a recipe, or a function that makes an environment.
       num_steps: timesteps to answer.
@@ -32,11 +34,9 @@ def check_answers(make: Make, num_steps: int = 16, unchanged: bool | None = None
     if unchanged is None:
         unchanged = all(type(stage).on_action is Stage.on_action for stage in _stages(env))
     timestep = env.reset()
-    got: list[tuple[str, int, dict]] = []
-    for source in env.sources:
-        _spy(
-            source, lambda source, action: got.append((source.name, source._outstanding.ticket.step, snapshot(action)))
-        )
+    got: list[tuple[Env, int, dict]] = []
+    for below in _all(env):
+        _spy(below, lambda below, action: got.append((below, below._outstanding.ticket.step, snapshot(action))))
     for _ in range(num_steps):
         del got[:]
         answer, ticket = answer_to(env, timestep), timestep.ticket
@@ -44,13 +44,13 @@ def check_answers(make: Make, num_steps: int = 16, unchanged: bool | None = None
         if due:
             timestep.reply(answer)
         timestep = next_timestep(env, timestep)
-        mine = [item for item in got if item[0] == ticket.source]
+        mine = [item for item in got if item[0]._mailbox is ticket._address]
         where = f"after the answer to step {ticket.step} of {ticket.source!r}"
         do = "Pass each answer to the environment whose timestep it answers, before that environment goes on."
-        came = [item[:2] for item in mine]
+        came = [(item[0].name, item[1]) for item in mine]
         at_place = not mine or mine[0][1] == ticket.step
         require(at_place, env, f"the source to be at step {ticket.step}", where, came, do)
-        others = [item[:2] for item in got if item[0] != ticket.source]
+        others = [(item[0].name, item[1]) for item in got if item[0] in env.sources and item[0].name != ticket.source]
         require(not others, env, "no other source to be answered", where, others, do)
         if mine and due and unchanged and (found := values_differ(given, mine[0][2])):
             require(False, env, "the values that were given", where, found, do)
@@ -135,6 +135,10 @@ def _spy(env: Env, tell: Any) -> None:
         return step(action, *lanes)
 
     env.__dict__["step"] = watched
+
+
+def _all(env: Env) -> list[Env]:
+    return [env] + [below for child in env.children for below in _all(child)]
 
 
 def _stages(env: Env) -> list[Env]:
