@@ -6,6 +6,14 @@ from aexp_torch.composition import Composition, Interleave
 from aexp_torch.env import Env, Stage
 from aexp_torch.errors import ActionError, AexpError, EndOfStream, FeedbackError, MissingDependencyError, SpecError
 from aexp_torch.loading import Loader, Trajectory, evaluate
+from aexp_torch.replay import (
+    PrioritizedSampler,
+    ReplayBuffer,
+    SequenceSampler,
+    UniformSampler,
+    export_minari,
+    import_minari,
+)
 from aexp_torch.sources import DatasetEnv, GymnasiumEnv
 from aexp_torch.specs import EnvSpec, Modality
 from aexp_torch.stages import Lambda, Noisy, ObserveReward, TrainerSide
@@ -28,6 +36,9 @@ __all__ = [
     "Modality",
     "Noisy",
     "ObserveReward",
+    "PrioritizedSampler",
+    "ReplayBuffer",
+    "SequenceSampler",
     "SpecError",
     "Stage",
     "StepType",
@@ -35,8 +46,11 @@ __all__ = [
     "TimeStep",
     "TrainerSide",
     "Trajectory",
+    "UniformSampler",
     "digits",
     "evaluate",
+    "export_minari",
+    "import_minari",
     "register_stage",
     "restart",
     "termination",

@@ -40,8 +40,8 @@ class Lender:
         self._lent: dict[int, Lent] = {}
         self._give_back = _giver_back(self.free, self._lent)
 
-    def lend(self, block: int, lease: Lease) -> None:
-        """Has a block, which was taken from `free`, come back when the lease and all arrays on it have gone."""
+    def lend(self, block: int, lease: np.ndarray) -> None:
+        """Has a block, which was taken from `free`, come back when a `Lease` of it and all arrays on that have gone."""
         lent = Lent(lease, self._give_back)
         lent.block = block
         self._lent[block] = lent
