@@ -97,17 +97,18 @@ def gather_transitions(
     wanted = tuple(((count, *column.shape), column.dtype) for column in (*leaves, *leaves, *answers))
     lent = shelf.lend(wanted)
     before, after, action = lent[: len(leaves)], lent[len(leaves) : 2 * len(leaves)], lent[2 * len(leaves) :]
-    reward, discount = np.zeros(count, np.float32), np.empty(count, np.float32)
+    reward, discount = np.empty(count, np.float32), np.empty(count, np.float32)
     num_steps, ends = np.empty(count, np.int64), np.empty(count, np.int64)
     for table, ids, part in split(tables, index):
         rows = table.links.follow(ids, n_step)
-        reward[part], discount[part], num_steps[part] = returns(table, rows, gamma)
         ends[part] = rows[-1]
+        places = table.places(rows)
+        reward[part], discount[part], num_steps[part] = returns(table, rows, places, gamma)
         for column, old, new in zip(schema.observation, before, after):
-            table.take(column, ids, old[part])
-            table.take(column, rows[-1], new[part])
+            table.copy(column, places[0], old[part])
+            table.copy(column, places[-1], new[part])
         for column, out in zip(schema.action, action):
-            table.take(column, rows[1], out[part])
+            table.copy(column, places[1], out[part])
     plain = all(table.plain for table in tables)
     return Transitions(
         schema.put_together(before, None if plain else presence(tables, index, index)),
@@ -122,17 +123,18 @@ def gather_transitions(
     )
 
 
-def returns(table: Table, rows: np.ndarray, gamma: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def returns(table: Table, rows: np.ndarray, places: np.ndarray, gamma: float) -> tuple[Any, Any, Any]:
     """Returns discounted sums of rewards, what the value behind them counts, and numbers of steps, [N] each.
 
     Args:
       table: where the rows are.
       rows: int64 [n + 1, N]: those of a transition, its last again where an episode ends.
+      places: where they stand.
       gamma: of each step.
     """
-    rewards, discounts = table.take(REWARD, rows[1:]), table.take(DISCOUNT, rows[1:])
-    if len(rewards) == 1:
-        return rewards[0], discounts[0] * np.float32(gamma), np.ones(len(rewards[0]), np.int64)
+    if len(rows) == 2:
+        return table.copy(REWARD, places[1]), table.copy(DISCOUNT, places[1]) * np.float32(gamma), 1
+    rewards, discounts = table.copy(REWARD, places[1:]), table.copy(DISCOUNT, places[1:])
     there = rows[1:] > rows[:-1]
     factors = np.where(there, discounts * np.float32(gamma), np.float32(1))
     before = np.cumprod(np.concatenate([np.ones_like(factors[:1]), factors[:-1]]), axis=0)
@@ -155,12 +157,13 @@ def gather_sequences(
     reward, discount = np.empty(rows.shape, np.float32), np.empty(rows.shape, np.float32)
     for table, ids, part in split(tables, index):
         rows[:, part] = chain = table.links.follow(ids, num_steps)
+        places = table.places(chain)
         for column, out in ((STEP_TYPE, step_type), (REWARD, reward), (DISCOUNT, discount)):
-            out[:, part] = table.take(column, chain)
+            out[:, part] = table.copy(column, places)
         for column, out in zip(schema.observation, observation):
-            table.take(column, chain, out[:, part])
+            table.copy(column, places, out[:, part])
         for column, out in zip(schema.action, action):
-            table.take(column, chain[1:], out[:, part])
+            table.copy(column, places[1:], out[:, part])
     mask = rows[1:] > rows[:-1]
     step_type[1:][~mask], reward[1:][~mask], discount[1:][~mask] = StepType.LAST, 0, 0
     plain = all(table.plain for table in tables)

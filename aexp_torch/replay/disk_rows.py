@@ -123,7 +123,7 @@ class DiskRows:
         return 0 if self.capacity is None else max(0, self.end - self.capacity)
 
     def places(self, ids: np.ndarray) -> np.ndarray:
-        """Returns where rows stand in the arrays."""
+        """Returns where rows stand in the arrays: in order."""
         return ids
 
     def refresh(self) -> None:
@@ -147,9 +147,11 @@ class DiskRows:
     def append(self, values: Sequence[np.ndarray], count: int) -> None:
         """Adds `count` rows; a value is [count, ...] or is broadcast to it."""
         for fd, column, value in zip(self._fds, self.schema.columns, values):
-            if value.shape != (count, *column.shape):
+            if value.ndim <= len(column.shape):
                 value = np.broadcast_to(value, (count, *column.shape))
-            write_all(fd, np.ascontiguousarray(value, column.dtype), self.end * column.row_bytes)
+            if value.dtype is not column.dtype or not value.flags.c_contiguous:
+                value = np.ascontiguousarray(value, column.dtype)
+            write_all(fd, value, self.end * column.row_bytes)
         self.end += count
         self._commit.rows = self.end
         if self.end > self._mapped:
@@ -221,7 +223,10 @@ def map_rows(fd: int, column: Column, rows: int) -> np.ndarray:
 
 def write_all(fd: int, array: np.ndarray, offset: int) -> None:
     """Writes an array at a place of a file, in as many pieces as the kernel likes."""
-    rest = memoryview(array.reshape(-1).view(np.uint8).data)
+    written = os.pwrite(fd, array.data, offset)
+    if written == array.nbytes:
+        return
+    rest, offset = memoryview(array.reshape(-1).view(np.uint8).data)[written:], offset + written
     while rest:
         written = os.pwrite(fd, rest, offset)
         rest, offset = rest[written:], offset + written

@@ -26,7 +26,7 @@ def write_header(schema: Schema, slot: int) -> str:
         ]
         for side in ("observation", "action")
     }
-    columns = [{"name": name, "dtype": dtype.str, "shape": list(shape)} for name, dtype, shape in schema.columns]
+    columns = [{"name": name, "dtype": dtype.str, "shape": list(shape)} for name, dtype, shape, _ in schema.columns]
     header = {"format": FORMAT, "version": VERSION, "source": schema.source, "slot": slot, "num_envs": spec.num_envs}
     return json.dumps({**header, **sides, "columns": columns}, indent=1, allow_nan=False)
 
@@ -50,7 +50,7 @@ def read_header(text: str, where: Any) -> tuple[Schema, int]:
         spec = EnvSpec(**trees, modalities=modalities, num_envs=int(header["num_envs"]))
         schema = Schema(str(header["source"]), spec)
         columns = [(column["name"], column["dtype"], tuple(column["shape"])) for column in header["columns"]]
-        if columns != [(name, dtype.str, shape) for name, dtype, shape in schema.columns]:
+        if columns != [(name, dtype.str, shape) for name, dtype, shape, _ in schema.columns]:
             raise ValueError(f"columns {columns} do not follow from the specs")
         return schema, int(header["slot"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:

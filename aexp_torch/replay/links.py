@@ -9,6 +9,7 @@ from aexp_torch.timestep import StepType
 __all__ = ["Links"]
 
 LEAST_SIZE = 1024
+FIRST, LAST = int(StepType.FIRST), int(StepType.LAST)  # an attribute of an Enum takes a microsecond
 
 
 class Links:
@@ -55,11 +56,11 @@ class Links:
         self.count -= int(np.count_nonzero(self._distance[places]))
         self._distance[places] = 0
         previous, previous_type = self._previous(ids, lanes, step_type)
-        linked = (previous >= begin) & (step_type != StepType.FIRST) & (previous_type != StepType.LAST)
+        linked = (previous >= begin) & (step_type != FIRST) & (previous_type != LAST)
         previous, previous_type, ids = previous[linked], previous_type[linked], ids[linked]
         self._distance[previous % self.size] = ids - previous
         self.count += len(previous)
-        self._remember_first(previous[previous_type == StepType.FIRST])
+        self._remember_first(previous[previous_type == FIRST])
         return previous
 
     def _remember_first(self, rows: np.ndarray) -> None:
@@ -94,14 +95,18 @@ class Links:
 
     def distance(self, ids: np.ndarray) -> np.ndarray:
         """Returns how far on the next row is, int32; 0 where there is none."""
-        return self._distance[ids % self.size]
+        return self._distance.take(self._places(ids), mode="wrap")
+
+    def _places(self, ids: np.ndarray) -> np.ndarray:
+        """Returns where rows that are kept stand; before the last turn of the ring they count from its end (< 0)."""
+        return ids - (self.end - self.end % self.size)
 
     def follow(self, ids: np.ndarray, num_steps: int) -> np.ndarray:
         """Returns int64 [num_steps + 1, n]: the rows and those that follow; where an episode ends, its last again."""
         rows = np.empty((num_steps + 1, len(ids)), np.int64)
         rows[0] = ids
         for step in range(num_steps):
-            np.add(rows[step], self._distance[rows[step] % self.size], out=rows[step + 1])
+            np.add(rows[step], self.distance(rows[step]), out=rows[step + 1])
         return rows
 
     def beginnings(self) -> np.ndarray:

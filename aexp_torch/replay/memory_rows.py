@@ -40,8 +40,8 @@ class MemoryRows:
         """Nobody else writes here."""
 
     def places(self, ids: np.ndarray) -> np.ndarray:
-        """Returns where rows stand in the arrays."""
-        return ids % self.capacity
+        """Returns where rows stand in the arrays; those before the last turn of the ring count from its end (< 0)."""
+        return ids - (self.end - self.end % self.capacity)
 
     def append(self, values: Sequence[np.ndarray], count: int) -> None:
         """Adds `count` rows; a value is [count, ...] or is broadcast to it."""

@@ -54,7 +54,7 @@ class Player(Env):
 
     def make_specs(self) -> dict[str, EnvSpec]:
         """Adds the recorded action to the observation of what was recorded."""
-        spec = self.replay.of(self.recorded)[0].schema.spec
+        spec = self.replay.spec(self.recorded)
         if not spec.action:
             return {self.name: spec}
         tree = recorded_tree(spec.action)

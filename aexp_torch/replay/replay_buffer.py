@@ -108,11 +108,9 @@ class ReplayBuffer(Stage):
         reads = self.mode == "replay"
         seeds = self.seeds(zlib.crc32(b"ReplayBuffer"))
         slot = None if reads and self.path is not None else self.slot
-        self.replay = Replay(self.capacity, self.sampler, self.path, slot, seeds, self.hooks)
         live = self.env.environments[0] if isinstance(self.env, Mix) else self.env
-        self._recorded: dict[str, EnvSpec] = {} if reads else live.specs
-        for name, spec in self._recorded.items():
-            self.replay.create(name, spec, self.slot)
+        self._recorded: dict[str, EnvSpec] = {} if reads else dict(live.specs)
+        self.replay = Replay(self.capacity, self.sampler, self.path, slot, seeds, self.hooks, self._recorded)
         for place, player in enumerate(self._players()):
             player.replay = self.replay
             player.recorded = self.source if reads else list(self._recorded)[place]
@@ -124,7 +122,7 @@ class ReplayBuffer(Stage):
     def on_timestep(self, timestep: TimeStep) -> TimeStep:
         """Stores it."""
         if timestep.source in self._recorded:
-            self.replay.add(timestep, moving=None if self.held is None else ~self.held)
+            self.replay.add(timestep, None if self.held is None else ~self.held)
         return timestep
 
     def on_action(self, action: dict, timestep: TimeStep) -> dict:
@@ -177,8 +175,7 @@ class ReplayBuffer(Stage):
     def num_timesteps(self) -> dict[str, int]:
         """How many rows count, by source."""
         self.open()
-        self.replay.refresh()
-        return self.replay.num_timesteps
+        return self.replay.num_timesteps()
 
     def flush(self) -> None:
         """Waits until everything is on the disk, so that it survives a failure of the machine, too."""
@@ -195,8 +192,10 @@ class ReplayBuffer(Stage):
         Raises:
           SpecError: the rows are in another folder, or have been written over.
         """
+        self.check_state(state)
+        self.open()
+        self.replay.load_state_dict(state["replay"])  # first: it may refuse
         super().load_state_dict(state)
-        self.replay.load_state_dict(state["replay"])
 
 
 def check_arguments(

@@ -63,14 +63,14 @@ class UniformSampler(Sampler):
         index = draw_rows(tables, count, generator)
         bad = ~has_next(tables, index)
         for _ in range(ROUNDS):
-            missing = int(bad.sum())
+            missing = int(np.count_nonzero(bad))
             if not missing:
                 break
             index[bad] = drawn = draw_rows(tables, missing, generator)
             bad[bad] = ~has_next(tables, drawn)
         else:
             known = all_linked(tables)
-            index[bad] = known[generator.integers(len(known), size=int(bad.sum()))]
+            index[bad] = known[generator.integers(len(known), size=np.count_nonzero(bad))]
         if len(tables) > 1:
             index.sort()
         return index, np.ones(count, np.float32)

@@ -5,6 +5,7 @@ follows row i in the same episode and lane gives the transition (observation i, 
 observation j): every observation is stored once.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from aexp_torch.timestep import StepType, TimeStep
 __all__ = ["DISCOUNT", "LANE", "PRESENT", "REWARD", "STEP_TYPE", "Column", "Schema"]
 
 STEP_TYPE, REWARD, DISCOUNT, LANE, PRESENT, OBSERVATION = range(6)  # numbers of columns; then the leaves begin
+FIRST = int(StepType.FIRST)  # an attribute of an Enum takes a microsecond
 ABSENT, NONE, THERE = 0, 1, 2  # of a leaf: the key may be missing, be there with None, or have a value
 FALSE, TRUE = 1, 2  # of a mask, which may be absent, too
 
@@ -28,11 +30,7 @@ class Column(NamedTuple):
     name: str
     dtype: np.dtype
     shape: tuple[int, ...]
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one row."""
-        return int(np.prod(self.shape)) * self.dtype.itemsize
+    row_bytes: int
 
 
 class Schema:
@@ -56,10 +54,10 @@ class Schema:
         signals: list[tuple] = [((), np.int8), ((), np.float32), ((), np.float32), ((), np.int32)]
         signals.append(((len(self.leaves) + len(self.masks),), np.uint8))
         names = ["step_type", "reward", "discount", "lane", "present"]
-        self.columns = [Column(name, np.dtype(dtype), shape) for name, (shape, dtype) in zip(names, signals)]
+        self.columns = [column(name, dtype, shape) for name, (shape, dtype) in zip(names, signals)]
         for side, tree in (("observation", leaves), ("action", self.answers)):
             for path, leaf in tree:
-                self.columns.append(Column(f"{side}/{path_name(path)}", np.dtype(leaf.dtype), tuple(leaf.shape)))
+                self.columns.append(column(f"{side}/{path_name(path)}", leaf.dtype, tuple(leaf.shape)))
         self.observation = range(OBSERVATION, OBSERVATION + len(self.leaves))
         self.action = range(self.observation.stop, len(self.columns))
         self.plain = np.array([THERE] * len(self.leaves) + [ABSENT] * len(self.masks), np.uint8)
@@ -104,7 +102,7 @@ class Schema:
             return [np.zeros((), leaf.dtype) for _, leaf in self.answers]
         leaves = [_at(action, path) for path, _ in self.answers]
         arrays = [leaf.numpy() if isinstance(leaf, Tensor) else np.asarray(leaf) for leaf in leaves]
-        first = step_type == StepType.FIRST
+        first = step_type == FIRST
         if first.any():
             arrays = [
                 np.where(first.reshape(-1, *[1] * (array.ndim - 1)), array.dtype.type(0), array) for array in arrays
@@ -181,6 +179,12 @@ class Schema:
     def actions(self, values: Sequence[np.ndarray]) -> dict:
         """Rebuilds an answer from its leaves."""
         return unflatten([(path, from_numpy(value)) for (path, _), value in zip(self.answers, values)]) or {}
+
+
+def column(name: str, dtype: Any, shape: tuple[int, ...]) -> Column:
+    """Returns a column of this dtype and shape of a row."""
+    dtype = np.dtype(dtype)
+    return Column(name, dtype, shape, math.prod(shape) * dtype.itemsize)
 
 
 def _at(tree: Any, path: tuple) -> Any:

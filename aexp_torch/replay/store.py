@@ -51,6 +51,8 @@ class Replay:
       slot: writes into a folder of its own for each source: `path/<source>/<slot>`. None: only reads, all slots.
       seeds: of draws.
       hooks: called with a Record after everything that is stored.
+      specs: of the sources that will be stored. Their tables are made when they are first needed: who only asks for
+        specs leaves the folder alone.
     """
 
     def __init__(
@@ -61,8 +63,10 @@ class Replay:
         slot: int | None,
         seeds: np.random.SeedSequence,
         hooks: Sequence[Callable[[Record], Any]] = (),
+        specs: dict[str, EnvSpec] | None = None,
     ):
         self.capacity, self.path, self.slot, self.hooks = capacity, path, slot, hooks
+        self._specs = specs or {}
         self._given_sampler, self.sampler = sampler, copy.deepcopy(sampler)
         self._generator = np.random.default_rng(seeds)
         self._shelf = Shelf()
@@ -73,19 +77,17 @@ class Replay:
 
     # Writing.
 
-    def add(self, timestep: TimeStep, spec: EnvSpec | None = None, moving: Tensor | None = None) -> None:
-        """Stores a timestep, and the answer that led to it.
+    def add(self, timestep: TimeStep, moving: Tensor | None = None) -> None:
+        """Stores a timestep of a source whose spec is known, and the answer that led to it.
 
         Args:
           timestep: on any device.
-          spec: of its source; without it, it is learned from the first timestep and answer.
           moving: bool [B], lanes that are stored; None for all.
         """
         source, slot, key = place_of(timestep)
         stored = timestep if timestep.step_type.device.type == "cpu" else timestep.to("cpu")
         action = self._pending.get(key)
-        table = self._table(source, spec, slot)
-        rows = table.append(stored, action, slot, None if moving is None else moving.numpy())
+        rows = self.of(source)[0].append(stored, action, slot, None if moving is None else moving.numpy())
         if self.hooks:
             record = Record(timestep, action, rows)
             for hook in self.hooks:
@@ -100,28 +102,19 @@ class Replay:
         if action is not None and not isinstance(action, dict):
             action = {"action": action}
         action = map_tree(lambda leaf: torch.as_tensor(leaf).detach().cpu(), action or {})
-        source, slot, _ = place_of(timestep)
-        if source not in self.tables:
-            self._table(source, spec or infer_spec(timestep, action), slot)
+        if self.slot is None:
+            raise SpecError(f"ReplayBuffer: expected mode='record' to store anything, {self.path} was opened to read.")
+        source = place_of(timestep)[0]
+        if source not in self._specs:
+            self._specs[source] = spec or infer_spec(timestep, action)
         self.add(timestep)
         self.answer(timestep, action)
 
-    def create(self, source: str, spec: EnvSpec, slot: int = 0) -> Table:
-        """Returns the table of a source, which is made if there is none."""
-        return self._table(source, spec, slot)
-
-    def _table(self, source: str, spec: EnvSpec | None, slot: int) -> Table:
-        if self.slot is None and self.path is not None:
-            raise SpecError(f"ReplayBuffer: expected mode='record' to store anything, {self.path} was opened to read.")
-        tables = self.tables.get(source)
-        if tables is None:
-            tables = self.tables[source] = [self._open(Schema(source, spec), slot)]
-        return tables[0]
-
-    def _open(self, schema: Schema, slot: int) -> Table:
+    def _make(self, source: str) -> Table:
+        schema = Schema(source, self._specs[source])
         if self.path is not None:
-            folder = self.path / quoted(schema.source) / str(slot)
-            return Table.on_disk(folder, self.capacity, schema, slot, writable=True)
+            folder = self.path / quoted(source) / str(self.slot)
+            return Table.on_disk(folder, self.capacity, schema, self.slot, writable=True)
         if self.capacity < 2 * schema.num_envs:
             raise SpecError(
                 f"ReplayBuffer: expected a capacity of at least two timesteps of {schema.source!r}, which has"
@@ -146,16 +139,32 @@ class Replay:
 
     def of(self, source: str | None) -> list[Table]:
         """Returns the tables of a source; None for the only one there is."""
-        if source is None and len(self.tables) == 1:
-            return next(iter(self.tables.values()))
+        source = self._only(source)
+        if source in self._specs and source not in self.tables:
+            self.tables[source] = [self._make(source)]
         if source not in self.tables:
             wanted = "one source" if source is None else repr(source)
             where = "" if self.path is None else f" in {self.path}"
+            known = sorted({*self._specs, *self.tables})
             raise SpecError(
-                f"ReplayBuffer: expected {wanted} among what was recorded{where}, there are {list(self.tables)}."
-                + (" Name one of them." if self.tables else " Record something first.")
+                f"ReplayBuffer: expected {wanted} among what was recorded{where}, there are {known}."
+                + (" Name one of them." if known else " Record something first.")
             )
         return self.tables[source]
+
+    def _only(self, source: str | None) -> str | None:
+        known = list(dict.fromkeys([*self._specs, *self.tables]))
+        return known[0] if source is None and len(known) == 1 else source
+
+    def spec(self, source: str | None) -> EnvSpec:
+        """Returns the spec of a source; None for the only one there is."""
+        known = self._specs.get(self._only(source))
+        return known or self.of(source)[0].schema.spec
+
+    def make_all(self) -> None:
+        """Makes the tables of all sources whose specs are known."""
+        for source in self._specs:
+            self.of(source)
 
     def sample(self, batch_size: int, source: str | None = None) -> Any:
         """Returns a batch, as the sampler makes it; see `ReplayBuffer.sample`."""
@@ -167,9 +176,10 @@ class Replay:
         rows, priorities = (torch.as_tensor(each).detach().cpu() for each in (rows, priorities))
         self.sampler.update_priorities(self.of(source), rows.numpy(), priorities.double().numpy())
 
-    @property
     def num_timesteps(self) -> dict[str, int]:
-        """How many rows count, by source."""
+        """Returns how many rows count, by source."""
+        self.refresh()
+        self.make_all()
         return {
             source: sum(table.links.end - table.links.begin for table in tables)
             for source, tables in self.tables.items()
@@ -192,6 +202,7 @@ class Replay:
 
     def state_dict(self) -> dict:
         """Returns what is stored (or where), and the generator's and the sampler's state."""
+        self.make_all()
         tables = self.tables.items()
         return {
             "headers": {source: write_header(of[0].schema, 0) for source, of in tables},
@@ -203,11 +214,12 @@ class Replay:
 
     def load_state_dict(self, state: dict) -> None:
         """Goes on from `state_dict`."""
-        for source in set(self.tables) - set(state["tables"]):  # not seen yet, then
+        for source in set(self.tables) - set(state["tables"]):  # not known yet, then
             del self.tables[source]
+            self._specs.pop(source, None)
         for source, saved in state["tables"].items():
-            if source not in self.tables and self.slot is not None:
-                self._table(source, read_header(state["headers"][source], "the state")[0].spec, self.slot)
+            if source not in self._specs and self.slot is not None:
+                self._specs[source] = read_header(state["headers"][source], "the state")[0].spec
             for table, packed in zip(self.of(source), saved):
                 table.load_state_dict(packed)
         self.sampler = copy.deepcopy(self._given_sampler)

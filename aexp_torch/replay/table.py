@@ -88,10 +88,18 @@ class Table:
             self._start()
         self._catch_up()
 
-    def take(self, column: int, ids: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def places(self, ids: np.ndarray) -> np.ndarray:
+        """Returns where rows stand, for `copy`: worth asking once for several columns."""
+        return self.rows.places(ids)
+
+    def copy(self, column: int, places: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Copies what stands at places of a column, [*places.shape, ...]."""
+        # "wrap" takes places before the end of a ring, and lets numpy write into `out` at once, which "raise" does not.
+        return self.rows.arrays[column].take(places, axis=0, out=out, mode="wrap")
+
+    def take(self, column: int, ids: np.ndarray) -> np.ndarray:
         """Copies rows of a column, [*ids.shape, ...]."""
-        # "clip" lets numpy write into `out` at once; all places are within bounds.
-        return np.take(self.rows.arrays[column], self.rows.places(ids), axis=0, out=out, mode="clip")
+        return self.copy(column, self.rows.places(ids))
 
     def state_dict(self) -> dict:
         """Returns the rows, or where they are."""
