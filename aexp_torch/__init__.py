@@ -6,6 +6,14 @@ from aexp_torch.composition import Composition, Interleave, Multitasking, SynEnv
 from aexp_torch.env import Env, Stage
 from aexp_torch.errors import ActionError, AexpError, EndOfStream, FeedbackError, MissingDependencyError, SpecError
 from aexp_torch.loading import Loader, Trajectory, evaluate
+from aexp_torch.replay import (
+    PrioritizedSampler,
+    ReplayBuffer,
+    SequenceSampler,
+    UniformSampler,
+    export_minari,
+    import_minari,
+)
 from aexp_torch.sources import DatasetEnv, GymnasiumEnv
 from aexp_torch.specs import EnvSpec, Modality
 from aexp_torch.stages import (
@@ -75,9 +83,12 @@ __all__ = [
     "OneHot",
     "PenalizeCompute",
     "PredictInputs",
+    "PrioritizedSampler",
     "Repeat",
+    "ReplayBuffer",
     "RescaleAction",
     "Resize",
+    "SequenceSampler",
     "SpecError",
     "Stage",
     "StaticTimescaled",
@@ -88,8 +99,11 @@ __all__ = [
     "TimeStep",
     "TrainerSide",
     "Trajectory",
+    "UniformSampler",
     "digits",
     "evaluate",
+    "export_minari",
+    "import_minari",
     "register_stage",
     "restart",
     "termination",

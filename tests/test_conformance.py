@@ -1,6 +1,10 @@
 """Every exported source, stage and composition keeps every promise that `aexp_torch.testing` knows."""
 
+import atexit
+import functools
 import inspect
+import shutil
+import tempfile
 
 import pytest
 import torch
@@ -114,6 +118,20 @@ def onwards(step: int, current: torch.Tensor, available: torch.Tensor) -> torch.
 
 def onto(old: int, new: int) -> None:
     assert -1 <= old < 3 and 0 <= new < 3
+
+
+@functools.cache
+def recording() -> str:
+    """Returns a folder with a recording of two slots, whose episodes end at different times."""
+    path = tempfile.mkdtemp(prefix="recording-")
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    for slot in range(2):
+        env = CountingEnv(3, random=True, nested=True, on_missing="sample").pipe(ae.ReplayBuffer, path=path)
+        env.place(seed=0, slot=slot, num_slots=2)
+        for _ in zip(range(30), env):
+            pass
+        env.close()
+    return path
 
 
 # A row: how to make it, then what is true of it: "random" (follows from the seed), "partial" (some lanes end while
@@ -290,6 +308,25 @@ ROWS = {
         "partial shared",
     ),
     "ObserveActions-dataset": (lambda: dataset(mode="split").pipe(ae.ObserveActions), ""),
+    "ReplayBuffer-record": (lambda: CountingEnv(3).pipe(ae.ReplayBuffer, capacity=20), "partial"),
+    "ReplayBuffer-dataset": (lambda: dataset(loss="mse").pipe(ae.ReplayBuffer, capacity=20), ""),
+    "ReplayBuffer-composition": (
+        lambda: ae.Interleave(two_environments()).pipe(ae.ReplayBuffer, capacity=20),
+        "random partial",
+    ),
+    "ReplayBuffer-replay": (lambda: ae.ReplayBuffer(path=recording()), "partial shared"),
+    "ReplayBuffer-replay-shuffled": (
+        lambda: ae.ReplayBuffer(path=recording(), capacity=70, shuffle=True),
+        "random partial shared",
+    ),
+    "ReplayBuffer-mix": (
+        lambda: CountingEnv(3, nested=True).pipe(ae.ReplayBuffer, capacity=24, mode="mix", p=0.5),
+        "random partial shared",
+    ),
+    "ReplayBuffer-mix-sources": (
+        lambda: ae.Interleave(two_environments()).pipe(ae.ReplayBuffer, capacity=30, mode="mix", p=0.7),
+        "random partial shared",
+    ),
     "Interleave": (lambda: ae.Interleave(two_environments(), ["narrow", "wide", "wide", "data"]), "random partial"),
     "Interleave-stages": (
         lambda: ae.Interleave([CountingEnv(1).pipe(ae.ObserveReward), CountingEnv(2)]).pipe(ae.Noisy, side="action"),
@@ -396,6 +433,7 @@ SPAWNED = [
     "Lambda",
     "Noisy-both",
     "ObserveReward",
+    "ReplayBuffer-replay",
     "TrainerSide",
     "Augment",
     "Dropout",

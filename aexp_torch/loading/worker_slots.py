@@ -9,14 +9,12 @@ A worker that is lost (killed, hanging) or a slot that raises is replaced; see `
 """
 
 import copy
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-import numpy as np
-
 from aexp_torch.env import Env, origin_of
 from aexp_torch.feedback import Mailbox
+from aexp_torch.lending import Lease, Lender
 from aexp_torch.loading.layout import Layout
 from aexp_torch.loading.remote import Failure, RemoteWorker, RestartBudget
 from aexp_torch.loading.revival import pack_last
@@ -70,20 +68,6 @@ class SlotMailbox(Mailbox):
             self._line.answer(self.action)
 
 
-class Lease(np.ndarray):
-    """Is shared memory of which a slice lives as long as any array on it.
-
-    An array keeps alive the last of its bases that is of its own class; between plain arrays, a slice is skipped.
-    """
-
-
-class Lent(weakref.ref):
-    """Knows which block a lease is of."""
-
-    __slots__ = ("block",)
-    block: int
-
-
 class RemoteSlot:
     """Is this side of one slot in a worker.
 
@@ -109,8 +93,8 @@ class RemoteSlot:
         self._blocks = self._memory.array.view(Lease)
         self._line = worker.add(Line(env, place, number, stream.specs, num_blocks, self._memory), self)
         self._mailboxes: dict[str, SlotMailbox] = {}
-        self._free, self._lent = list(range(num_blocks)), dict[int, Lent]()
-        self._give_back = _giver_back(self._free, self._lent)
+        self._lender = Lender(num_blocks)
+        self._free = self._lender.free
         self._last: dict[str, TimeStep] = {}
         self._restored: dict | None = None  # what the stream was restored from, until its first timestep
         self._origin: dict | None = None  # where the data of a restored stream began
@@ -192,9 +176,7 @@ class RemoteSlot:
         block, self._asked = self._asked, None
         lease = self._blocks[self._layout.span(block)]
         if self._free:
-            lent = Lent(lease, self._give_back)
-            lent.block = block
-            self._lent[block] = lent
+            self._lender.lend(block, lease)
         else:
             lease = lease.copy()
             self._free.append(block)
@@ -399,11 +381,3 @@ class WorkerSlots(SlotTurns):
         """Restores every slot."""
         for slot, (state, ahead) in zip(self._slots, states, strict=True):
             slot.renew("load_state_dict", state=state, ahead=ahead)
-
-
-def _giver_back(free: list[int], lent: dict[int, Lent]):
-    def give_back(reference: Lent) -> None:
-        del lent[reference.block]
-        free.append(reference.block)
-
-    return give_back

@@ -5,6 +5,7 @@ To add one: a subclass of `Stage` in a file of its own, a line here, a row in th
 What makes timesteps is a source; what joins several environments is a composition.
 """
 
+from aexp_torch.replay.replay_buffer import ReplayBuffer
 from aexp_torch.stages.advantage import Advantage
 from aexp_torch.stages.augment import Augment
 from aexp_torch.stages.clip_action import ClipAction
@@ -56,6 +57,7 @@ __all__ = [
     "PenalizeCompute",
     "PredictInputs",
     "Repeat",
+    "ReplayBuffer",
     "RescaleAction",
     "Resize",
     "StaticTimescaled",

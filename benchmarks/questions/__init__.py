@@ -5,4 +5,4 @@ Nothing is imported here: a contestant runs in a process of its own and starts w
 
 __all__ = ["QUESTIONS"]
 
-QUESTIONS = ("transport", "round_trip", "cartpole", "slow", "scaling", "fit", "memory")
+QUESTIONS = ("transport", "round_trip", "cartpole", "slow", "scaling", "fit", "memory", "replay")
