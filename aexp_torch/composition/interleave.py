@@ -86,6 +86,7 @@ class Interleave(Composition):
         self._had: list[int] = []  # the places that had the last two turns
         self._waiting = [False] * len(self.environments)  # has a timestep for its next turn
         self._ended: dict[int, Tensor] = {}  # bool [B], by place: lanes that were LAST in this episode
+        self._done: set[int] = set()  # places all of whose lanes were
         self._shown: dict[int, TimeStep] = {}  # by place, with done: the last timestep
         self._closing: list[int] | None = None  # the episode is over; these still end theirs
 
@@ -103,8 +104,7 @@ class Interleave(Composition):
             except EndOfStream:
                 self._waiting[place] = False
                 if self.done is not None:
-                    self._ended[place] = torch.ones_like(self._outstanding.step_type, dtype=torch.bool)
-                    self._look_for_end(place)
+                    self._note_ends(place, torch.ones_like(self._outstanding.step_type, dtype=torch.bool))
         self._turn += 1
         return self._emit()
 
@@ -153,28 +153,28 @@ class Interleave(Composition):
                 timestep = timestep._replace(reward=timestep.reward.masked_fill(frozen, 0.0))
             elif before is not None:
                 timestep = joined(before, timestep)
-            self._ended[place] = timestep.last() | self._ended.get(place, False)
-            self._look_for_end(place)
+            self._note_ends(place, timestep.last())
             if (closes or self._is_cut(place)) and not timestep.last().all():
                 timestep = cut_off(timestep)
                 self._waiting[place] = False  # starts over when it has its next turn
         self._shown[place] = timestep
         return timestep
 
-    def _is_done(self, place: int) -> bool:
-        return place in self._ended and bool(self._ended[place].all())
-
     def _is_cut(self, place: int) -> bool:
         """Tells whether the lanes of an environment end with it: it is the last one of the episode, or loses its turns."""
-        return self._is_done(place) and (self._closing is not None or self.after_done == "skip")
+        return place in self._done and (self._closing is not None or self.after_done == "skip")
 
     def _members(self) -> list[int]:
         return list(range(len(self.environments))) if callable(self.pattern) else sorted(set(self.pattern))
 
-    def _look_for_end(self, place: int) -> None:
-        """Ends the episode of the composition if that is due now that this environment has moved."""
-        rule = any if self.done == "first" else all
-        if self._closing is None and rule(self._is_done(member) for member in self._members()):
+    def _note_ends(self, place: int, lanes: Tensor) -> None:
+        """Takes note of lanes (bool [B]) that are LAST, and ends the episode of the composition where that is due."""
+        before = self._ended.get(place)
+        ended = self._ended[place] = lanes if before is None else lanes | before
+        if place in self._done or not ended.all():
+            return
+        self._done.add(place)
+        if self._closing is None and (self.done == "first" or self._done.issuperset(self._members())):
             over = not self._waiting[place]  # its stream is, and what it showed last was no end
             self._closing = [
                 member
@@ -188,12 +188,12 @@ class Interleave(Composition):
         for place, env in enumerate(self.environments):
             unseen = self._waiting[place] and bool(env._outstanding.first().all())
             self._waiting[place] = unseen and (place not in self._ended or bool(self._shown[place].last().all()))
-        self._ended = {}
+        self._ended, self._done = {}, set()
 
     def _next_place(self) -> int:
         for _ in range(MOST_TURNS):
             place = self._place(self._turn)
-            if self.after_done != "skip" or not self._is_done(place):
+            if self.after_done != "skip" or place not in self._done:
                 return place
             self._turn += 1
         raise SpecError(
@@ -226,6 +226,7 @@ class Interleave(Composition):
         super().load_state_dict(state)
         self._turn, self._had, self._waiting = state["turn"], list(state["had"]), list(state["waiting"])
         self._ended = dict(state["ended"])
+        self._done = {place for place, ended in self._ended.items() if ended.all()}
         self._closing = None if state["closing"] is None else list(state["closing"])
         mailboxes = {box.source: box for box in self._mailboxes()}
         self._shown = {place: unpack_timestep(packed, mailboxes) for place, packed in state["shown"].items()}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import Any, Literal
 
 import numpy as np
@@ -171,13 +172,9 @@ class Multitasking(JoinedComposition):
             go_on = moving & ~begin
             if self.after_done != "reset":
                 go_on = go_on & ~done[place]
-            over = _advance(env, action.get(name, {}), go_on, begin)
-            if over:
-                ended[place] = go_on
-                if self.done == "all" and self.after_done == "reset":
-                    env.reset()
-            else:
-                ended[place] = go_on & env._outstanding.last()
+            ended[place] = _advance(env, action.get(name, {}), go_on, begin)
+            if env._outstanding is None and self.done == "all" and self.after_done == "reset":
+                env.reset()
         self._finished = done | ended
         by_rule = self._finished.any(0) if self.done == "first" else self._finished.all(0)
         end = moving & ~begin & by_rule
@@ -242,8 +239,15 @@ class Multitasking(JoinedComposition):
                     " the rewards by name, float32 [B] each."
                 )
             return total if begin is None else torch.where(begin, 0.0, total)
-        total = torch.stack(list(rewards.values())).sum(0)
+        total = reduce(torch.add, rewards.values())
         return total / len(rewards) if self.reward == "mean" else total
+
+    def go_on_after(self, steps: dict[str, int], origin: dict | None = None) -> None:
+        """Has data go on at its next unread minibatch; with `done`, where nobody knows that, it starts over."""
+        shown = steps.get(self.name)
+        if self.done is None and shown is not None:  # one timestep of each for every one of the composition
+            steps = steps | {source.name: shown for env in self.environments for source in env.sources}
+        super().go_on_after(steps, origin)
 
     def state_dict(self) -> dict:
         """Adds which environments are done, bool [N, B]."""
@@ -263,24 +267,23 @@ def _reset(env: Env, lanes: Tensor) -> None:
         env.reset(lanes)
 
 
-def _advance(env: Env, action: dict, go_on: Tensor, begin: Tensor) -> bool:
-    """Steps the lanes that go on, starts those over that begin, and holds the others; tells whether the stream is over."""
-    if env._outstanding is None:
+def _advance(env: Env, action: dict, go_on: Tensor, begin: Tensor) -> Tensor:
+    """Steps the lanes that go on, starts those over that begin, holds the others; returns bool [B]: which have ended."""
+    if env._outstanding is None:  # its stream is over
         if begin.any():
             env.reset()
-        return False
+        return torch.zeros_like(go_on)
     ended = env._outstanding.last()
     steps = go_on | (begin & ended)
     try:
         if steps.any():
             env.step(action, steps)
     except EndOfStream:
-        if not begin.any():
-            return True
-        env.reset()
-        return False
+        if begin.any():
+            env.reset()
+        return go_on
     _reset(env, begin & ~ended)
-    return False
+    return go_on & env._outstanding.last()
 
 
 def _without(observation: dict, absent: Tensor) -> dict:

@@ -87,10 +87,10 @@ class RowCopies:
         env = self._get(key)
         if self.done[key[0], key[1]]:
             return None
-        self._step(env, key, answer, self._lanes_of(key, rows))
+        self._step(env, key, answer, None if len(rows) == self._lanes[key[0]] else self._lanes_of(key, rows))
         return None if env._outstanding is None else env
 
-    def _step(self, env: Env, key: Key, answer: dict, lanes: Tensor) -> None:
+    def _step(self, env: Env, key: Key, answer: dict, lanes: Tensor | None) -> None:
         length = self._lengths[key]
         try:
             timestep = env.step(answer, lanes)

@@ -41,9 +41,10 @@ class SynEnv(JoinedComposition):
     Action: the union likewise; with `transition="agent"` also `next_environments`, int64 [B], -1 to stay. Numbers are
     places in `environments`.
 
-    A finite stream that has ended is done for its row. A row for which the agent has chosen nothing else then has no
-    environment: it shows nothing, in an episode with reward 0. When all are done on all rows, the stream ends. Streams
-    that are finite or have no episodes go on where a row has left them; others begin a new episode when they are entered.
+    A finite stream that has ended is done for its row. A row for which nothing else was chosen then has no environment: it
+    shows nothing, in an episode with reward 0. When all are done on all rows, every row shows LAST, and the stream ends.
+    Streams that are finite or have no episodes go on where a row has left them; others begin a new episode when they are
+    entered.
 
     Args:
       envs: the environments, or `{name: environment}`; one source each. Every row has a copy of its own, opened when the row
@@ -199,7 +200,8 @@ class SynEnv(JoinedComposition):
         clash = sorted((set(own) & set(self._joined.observation)) | (set(chosen) & set(self._joined.action)))
         if clash:
             raise SpecError(
-                f"SynEnv: expected environments without the keys {clash}, which are its own. Rename theirs."
+                f"SynEnv: expected environments without the keys {clash}, which are its own. Rename theirs; give the"
+                " environments of a SynEnv to the outer one instead."
             )
         finite = self.instructions or any(env.stream_length is not None for env in self.environments)
         observed = self._joined.modalities["observation"]
@@ -233,7 +235,7 @@ class SynEnv(JoinedComposition):
         before, done = self._outstanding, self._copies.done
         rows = np.ones(self.batch_size, bool) if lanes is None else lanes.numpy()
         last = before.last().numpy()
-        if done.all() and (last | (self._current == NONE)).all():
+        if done.all() and last.all():
             raise EndOfStream(f"{self.name}: every environment is done on every row.")
         choice = self._choose(action, last)
         self._pending = np.where(rows & (choice >= 0), choice, self._pending)
@@ -246,12 +248,12 @@ class SynEnv(JoinedComposition):
         telling = stay & ~self._begun
         self._leave(shown, gone)
         self._tell_on(shown, telling, last)
-        self._run(shown, stay & ~telling, action)
+        self._run(shown, stay & ~telling, last, action)
         self._enter(shown, np.flatnonzero(enter), self._pending[enter])
         self._pending[gone] = NONE
         shown.end(rows & ~over & (self._pending >= 0))  # a live row that is replaced
-        if done.all():
-            shown.end(rows)
+        if done.all() and not (shown.step_type == StepType.FIRST).any():
+            shown.end(rows)  # all at once, so that nothing remains open
         timestep = self._show(shown)
         return timestep if lanes is None else select_lanes(lanes, timestep, before)
 
@@ -337,7 +339,7 @@ class SynEnv(JoinedComposition):
         self._begun |= rows
         shown.step_type[rows] = step_type
 
-    def _run(self, shown: Rows, rows: np.ndarray, action: dict) -> None:
+    def _run(self, shown: Rows, rows: np.ndarray, last: np.ndarray, action: dict) -> None:
         """Steps the environments that rows (bool [B]) are in."""
         leaves = dict(flatten(action))
         for key, members in self._copies.groups(rows, self._current):
@@ -348,6 +350,8 @@ class SynEnv(JoinedComposition):
                 continue
             shown.take_observation(members, env._outstanding, members - key[1], self._joined)
             shown.take_signals(members, env._outstanding, members - key[1])
+        anew = rows & ~last & (shown.step_type == StepType.FIRST)
+        shown.step_type[anew] = StepType.MID  # a pass over data so short that it has no LAST
         shown.end(rows & ~self._is_offered(self._current, rows))  # their streams have ended with this step
 
     def _show(self, shown: Rows) -> TimeStep:
@@ -367,6 +371,9 @@ class SynEnv(JoinedComposition):
         text = from_numpy(np.where(told[:, None], self._texts[self._current], 0).astype(np.uint8))
         mask = [] if told.all() else [((f"mask:{INSTRUCTION}",), from_numpy(told))]
         return [((INSTRUCTION,), text), *mask]
+
+    def go_on_after(self, steps: dict[str, int], origin: dict | None = None) -> None:
+        """Has every row start over, data too: what each of them had seen is lost with the process."""
 
     def divide_anew(self, states: list[tuple[dict, int]]) -> dict:
         """Is refused: what rows have been in cannot be dealt out among others."""

@@ -154,6 +154,17 @@ def test_streams_that_end():
     assert timesteps[2].observation["a"]["observation"] is None and timesteps[2].discount.item() == 1
 
 
+def test_data_goes_on_where_a_lost_process_stood():
+    def data():
+        return ae.DatasetEnv({"x": torch.arange(12)}, batch_size=1)
+
+    env = ae.Multitasking({"data": data(), "inner": ae.Multitasking({"data": data(), "b": counting(4)})})
+    env.place(seed=0, restarts=1)
+    env.go_on_after({"Multitasking": 4})
+    observation = env.reset().observation
+    assert observation["data"]["x"].item() == observation["inner"]["data"]["x"].item() == 5
+
+
 def test_equal_environments_in_a_list_have_names_and_seeds_of_their_own():
     env = ae.Multitasking([CountingEnv(2, random=True), CountingEnv(2, random=True)])
     observation = env.reset().observation
