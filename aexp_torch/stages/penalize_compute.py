@@ -29,7 +29,7 @@ class PenalizeCompute(Stage):
     | meter | what is counted | unit |
     |---|---|---|
     | "agent_steps" | every timestep that is answered; above a time scale that is every step of thought | steps |
-    | "flops" | matrix products, convolutions and attention in this thread, by torch's FlopCounterMode | FLOP |
+    | "flops" | what torch's FlopCounterMode has a formula for (matrix products, convolutions), in this thread | FLOP |
     | "seconds" | time on `clock` | seconds |
     | "action" | the agent's own figure, `action["compute"]`, lane by lane | its own |
     | a function | the difference of what it returns, a running total | its own |

@@ -433,6 +433,17 @@ def test_one_sample_at_a_time_can_be_pondered_over():
     assert seen == [("F", 0, 0), ("M", 0, 0), ("M", 1, 1), ("M", 1, 0), ("M", 2, 1), ("M", 2, 0), ("L", None, 1)]
 
 
+@pytest.mark.parametrize(("ratio", "steps", "x"), [(2, 5, 3), (0.5, 3, 5), (1, 4, 4)])
+def test_data_goes_on_where_a_lost_process_stood(ratio, steps, x):
+    data = ae.DatasetEnv({"x": torch.arange(9), "y": torch.arange(9)}, batch_size=1, mode="delayed", name="nine")
+    env, fresh = (copy.copy(data).pipe(ae.StaticTimescaled, ratio=ratio) for _ in range(2))
+    timestep = env.reset()
+    for _ in range(steps - 1):
+        timestep = env.step(torch.tensor([0]))
+    fresh.go_on_after({"nine": timestep.ticket.step})
+    assert fresh.reset().observation["x"].item() == timestep.observation["x"].item() + 1 == x
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [
