@@ -92,16 +92,18 @@ def gather_transitions(
       shelf: lends memory.
     """
     schema, count = tables[0].schema, len(index)
-    leaves = [schema.columns[column] for column in schema.observation]
-    answers = [schema.columns[column] for column in schema.action]
-    wanted = tuple(((count, *column.shape), column.dtype) for column in (*leaves, *leaves, *answers))
-    lent = shelf.lend(wanted)
-    before, after, action = lent[: len(leaves)], lent[len(leaves) : 2 * len(leaves)], lent[2 * len(leaves) :]
+    columns = [*schema.observation, *schema.observation, *schema.action]
+    lent = shelf.lend((schema.source, count, 0), lambda: [schema.of_shape(column, count) for column in columns])
+    leaves = len(schema.observation)
+    before, after, action = lent[:leaves], lent[leaves : 2 * leaves], lent[2 * leaves :]
     reward, discount = np.empty(count, np.float32), np.empty(count, np.float32)
-    num_steps, ends = np.empty(count, np.int64), np.empty(count, np.int64)
+    num_steps = np.empty(count, np.int64)
+    plain = all(table.plain for table in tables)
+    ends = None if plain else np.empty(count, np.int64)
     for table, ids, part in split(tables, index):
         rows = table.links.follow(ids, n_step)
-        ends[part] = rows[-1]
+        if ends is not None:
+            ends[part] = rows[-1]
         places = table.places(rows)
         reward[part], discount[part], num_steps[part] = returns(table, rows, places, gamma)
         for column, old, new in zip(schema.observation, before, after):
@@ -109,7 +111,6 @@ def gather_transitions(
             table.copy(column, places[-1], new[part])
         for column, out in zip(schema.action, action):
             table.copy(column, places[1], out[part])
-    plain = all(table.plain for table in tables)
     return Transitions(
         schema.put_together(before, None if plain else presence(tables, index, index)),
         schema.actions(action),
@@ -133,7 +134,8 @@ def returns(table: Table, rows: np.ndarray, places: np.ndarray, gamma: float) ->
       gamma: of each step.
     """
     if len(rows) == 2:
-        return table.copy(REWARD, places[1]), table.copy(DISCOUNT, places[1]) * np.float32(gamma), 1
+        discount = table.copy(DISCOUNT, places[1])
+        return table.copy(REWARD, places[1]), discount if gamma == 1 else discount * np.float32(gamma), 1
     rewards, discounts = table.copy(REWARD, places[1:]), table.copy(DISCOUNT, places[1:])
     there = rows[1:] > rows[:-1]
     factors = np.where(there, discounts * np.float32(gamma), np.float32(1))
@@ -146,12 +148,10 @@ def gather_sequences(
 ) -> Sequences:
     """Copies sequences of `num_steps` steps; the rest as for `gather_transitions`."""
     schema, count = tables[0].schema, len(index)
-    leaves = [schema.columns[column] for column in schema.observation]
-    answers = [schema.columns[column] for column in schema.action]
-    wanted = [((num_steps + 1, count, *column.shape), column.dtype) for column in leaves]
-    wanted += [((num_steps, count, *column.shape), column.dtype) for column in answers]
-    lent = shelf.lend(tuple(wanted))
-    observation, action = lent[: len(leaves)], lent[len(leaves) :]
+    columns = [(column, num_steps + 1, count) for column in schema.observation]
+    columns += [(column, num_steps, count) for column in schema.action]
+    lent = shelf.lend((schema.source, count, num_steps), lambda: [schema.of_shape(*column) for column in columns])
+    observation, action = lent[: len(schema.observation)], lent[len(schema.observation) :]
     rows = np.empty((num_steps + 1, count), np.int64)
     step_type = np.empty(rows.shape, np.int8)
     reward, discount = np.empty(rows.shape, np.float32), np.empty(rows.shape, np.float32)

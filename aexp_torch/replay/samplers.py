@@ -59,18 +59,16 @@ class UniformSampler(Sampler):
     def draw(
         self, tables: Sequence[Table], count: int, generator: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Draws rows, and anew those that have no next one."""
-        index = draw_rows(tables, count, generator)
-        bad = ~has_next(tables, index)
-        for _ in range(ROUNDS):
-            missing = int(np.count_nonzero(bad))
-            if not missing:
-                break
-            index[bad] = drawn = draw_rows(tables, missing, generator)
-            bad[bad] = ~has_next(tables, drawn)
-        else:
+        """Draws rows, leaving out those that have no next one."""
+        index = draw_linked(tables, count, generator)
+        rounds = 1
+        while len(index) < count and rounds < ROUNDS:
+            more, rounds = draw_linked(tables, count - len(index), generator), rounds + 1
+            index = np.concatenate([index, more])
+        if len(index) < count:
             known = all_linked(tables)
-            index[bad] = known[generator.integers(len(known), size=np.count_nonzero(bad))]
+            index = np.concatenate([index, known[generator.integers(len(known), size=count - len(index))]])
+        index = index[:count]
         if len(tables) > 1:
             index.sort()
         return index, np.ones(count, np.float32)
@@ -92,7 +90,7 @@ def check_steps(who: str, n_step: int, gamma: float | None) -> float:
 
 def draw_rows(tables: Sequence[Table], count: int, generator: np.random.Generator) -> np.ndarray:
     """Draws rows of all tables, each with the same probability, whether they have a next one or not."""
-    if not any(table.links.count for table in tables):
+    if not sum([table.links.count for table in tables]):
         raise nothing_to_draw(tables)
     if len(tables) == 1:
         links = tables[0].links
@@ -105,15 +103,16 @@ def draw_rows(tables: Sequence[Table], count: int, generator: np.random.Generato
     return (numbers << INDEX_BITS) | (begins[numbers] + places - before[numbers])
 
 
-def has_next(tables: Sequence[Table], index: np.ndarray) -> np.ndarray:
-    """Returns for each row whether it has a next one, bool [n]."""
+def draw_linked(tables: Sequence[Table], count: int, generator: np.random.Generator) -> np.ndarray:
+    """Draws a few rows more than `count` and returns those of them that have a next one."""
+    index = draw_rows(tables, count + count // 16 + 4, generator)
     if len(tables) == 1:
-        return tables[0].links.distance(index) > 0
-    result = np.empty(len(index), bool)
+        return index[tables[0].links.distance(index) > 0]
+    linked = np.empty(len(index), bool)
     for number, table in enumerate(tables):
         part = index >> INDEX_BITS == number
-        result[part] = table.links.distance(index[part] & ((1 << INDEX_BITS) - 1)) > 0
-    return result
+        linked[part] = table.links.distance(index[part] & ((1 << INDEX_BITS) - 1)) > 0
+    return index[linked]
 
 
 def all_linked(tables: Sequence[Table]) -> np.ndarray:

@@ -142,6 +142,10 @@ class Schema:
             )
         return array
 
+    def of_shape(self, column: int, *shape: int) -> tuple[tuple[int, ...], np.dtype]:
+        """Returns shape and dtype of an array [*shape, ...] of rows of a column."""
+        return (*shape, *self.columns[column].shape), self.columns[column].dtype
+
     def is_plain(self, present: np.ndarray) -> bool:
         """Whether all leaves are there in all rows, and no mask is."""
         return present is self.plain or bool((present == self.plain).all())
@@ -156,7 +160,7 @@ class Schema:
           present: uint8 [*N, leaves + masks]; None where all rows are plain.
         """
         if present is None:
-            return unflatten([(path, from_numpy(value)) for path, value in zip(self.leaves, values)]) or {}
+            return as_tree(self.leaves, values)
         items: list[tuple[tuple, Any]] = []
         needed: dict[tuple, np.ndarray] = {}
         for number, (path, value) in enumerate(zip(self.leaves, values)):
@@ -178,7 +182,14 @@ class Schema:
 
     def actions(self, values: Sequence[np.ndarray]) -> dict:
         """Rebuilds an answer from its leaves."""
-        return unflatten([(path, from_numpy(value)) for (path, _), value in zip(self.answers, values)]) or {}
+        return as_tree([path for path, _ in self.answers], values)
+
+
+def as_tree(paths: Sequence[tuple], values: Sequence[np.ndarray]) -> dict:
+    """Returns a tree of tensors over the values."""
+    if len(paths) == 1 and len(paths[0]) == 1:
+        return {paths[0][0]: from_numpy(values[0])}
+    return unflatten([(path, from_numpy(value)) for path, value in zip(paths, values)]) or {}
 
 
 def column(name: str, dtype: Any, shape: tuple[int, ...]) -> Column:
