@@ -171,6 +171,7 @@ class Broken(CountingEnv):
         return super().step(action, lanes)
 
 
+@pytest.mark.slow
 def test_a_slot_that_raises_starts_again_until_it_is_too_often(cluster):
     loader = counting(Broken(always=False), in_flight=2, steps_per_epoch=20)
     with pytest.warns(UserWarning, match=r"(?s)ValueError: the gears are stuck.*Traceback.*in step") as caught:
@@ -208,6 +209,7 @@ def test_no_place_for_an_actor_is_an_error_that_says_what_was_asked_for(cluster,
     loader.close()
 
 
+@pytest.mark.slow
 def test_a_dropped_loader_leaves_no_actor(cluster):
     loader = counting()
     next(iter(loader))
