@@ -4,11 +4,9 @@ import numpy as np
 
 __all__ = ["SumTree"]
 
-FANOUT = 16  # a wide tree has few levels, and a level costs a few numpy calls whatever its width
-
 
 class SumTree:
-    """Keeps a value of at least 0 for each place, and sums over groups of 16, of 256, and so on.
+    """Keeps a value of at least 0 for each place, and in a binary tree over them the sum of each pair.
 
     Sums are made anew from what is below them, so that errors do not add up.
 
@@ -20,36 +18,44 @@ class SumTree:
 
     def __init__(self, size: int):
         self.size = size
-        self._levels = [np.zeros(max(1, -(-size // FANOUT)) * FANOUT)]
-        while len(self._levels[-1]) > FANOUT:
-            groups = len(self._levels[-1]) // FANOUT
-            self._levels.append(np.zeros(-(-groups // FANOUT) * FANOUT))
+        self._depth = max(0, size - 1).bit_length()
+        self._sums = np.zeros(2 << self._depth)  # the root at 1, the children of i at 2 i and 2 i + 1
 
     @property
     def total(self) -> float:
         """The sum over all places."""
-        return float(self._levels[-1].sum())
+        return float(self._sums[1])
 
     @property
     def values(self) -> np.ndarray:
         """The values, float64 [size]: not to be written to."""
-        return self._levels[0][: self.size]
+        return self._sums[1 << self._depth :][: self.size]
 
     def set(self, places: np.ndarray, values: np.ndarray | float) -> None:
         """Sets values; of a place that comes twice the last one counts."""
-        self._levels[0][places] = values
-        for level, above in zip(self._levels, self._levels[1:]):
-            places = np.unique(places // FANOUT)
-            above[places] = level.reshape(-1, FANOUT)[places].sum(1)
+        sums, nodes = self._sums, places + (1 << self._depth)
+        sums[nodes] = values
+        for _ in range(self._depth):
+            nodes = nodes >> 1
+            left = nodes << 1
+            sums[nodes] = sums.take(left) + sums.take(left + 1)
 
     def find(self, sums: np.ndarray) -> np.ndarray:
         """Returns the places at which the running sum of the values passes `sums`, float64 [n] in [0, total)."""
-        places = np.zeros(len(sums), np.int64)
-        for level in reversed(self._levels):
-            running = level.reshape(-1, FANOUT)[places].cumsum(1)  # [n, FANOUT]
-            sums = np.minimum(sums, np.nextafter(running[:, -1], 0))  # what was rounded away stays within the group
-            child = (running <= sums[:, None]).sum(1)
-            rows = np.arange(len(sums))
-            sums = sums - np.where(child > 0, running[rows, child - 1], 0.0)
-            places = places * FANOUT + child
+        places = self._descend(sums, False)
+        lost = self._sums.take(places + (1 << self._depth)) == 0
+        if lost.any():  # what is left of a sum may have been rounded up to all that is there
+            places[lost] = self._descend(sums[lost], True)
         return places
+
+    def _descend(self, sums: np.ndarray, careful: bool) -> np.ndarray:
+        nodes = np.ones(len(sums), np.int64)
+        for _ in range(self._depth):
+            if careful:
+                sums = np.minimum(sums, np.nextafter(self._sums[nodes], 0))
+            nodes = nodes << 1
+            left = self._sums.take(nodes)
+            right = sums >= left
+            sums = sums - left * right
+            nodes += right
+        return nodes - (1 << self._depth)

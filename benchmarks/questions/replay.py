@@ -57,7 +57,7 @@ def sampling(kind: str) -> Contest:
     bound = kind == "image"
     figures = [
         figure
-        for name in ("in memory", "on disk")
+        for name, cpprb in (("in memory", "cpprb"), ("on disk", "cpprb, memory-mapped"))
         for figure in (
             Figure(
                 f"replay, {kind}, {name}: over TorchRL's LazyMemmapStorage",
@@ -72,7 +72,10 @@ def sampling(kind: str) -> Contest:
                 at_least=0.8 if bound else None,
             ),
             Figure(
-                f"replay, {kind}, {name}: over cpprb", f"aexp_torch, {name}", "cpprb", at_least=1.0 if bound else None
+                f"replay, {kind}, {name}: over {cpprb}",
+                f"aexp_torch, {name}",
+                cpprb,
+                at_least=1.0 if bound else None,
             ),
         )
     ]
@@ -99,7 +102,8 @@ def entry(name: str, what: str, kind: str) -> Contestant:
 PEERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "TorchRL, LazyMemmapStorage": ("torchrl", "torchrl", {"memmap": True}),
     "TorchRL, LazyTensorStorage": ("torchrl", "torchrl", {"memmap": False}),
-    "cpprb": ("cpprb", "cpprb", {}),
+    "cpprb": ("cpprb", "cpprb", {"memmap": False}),
+    "cpprb, memory-mapped": ("cpprb", "cpprb", {"memmap": True}),
     "Stable-Baselines3": ("stable_baselines3", "sb3", {}),
 }
 
@@ -236,32 +240,34 @@ def store_torchrl(turns: Turns, kind: str, memmap: bool) -> None:
             turns(NUM_LANES)
 
 
-def cpprb_buffer(kind: str) -> Any:
+def cpprb_buffer(kind: str, folder: str | None) -> Any:
     """Returns cpprb's buffer."""
     from cpprb import ReplayBuffer
 
     dtype, shape, size = SHAPES[kind]
     observation = {"shape": shape, "dtype": dtype}
     fields = {"obs": observation, "next_obs": observation, "act": {"dtype": np.int64}, "rew": {}, "done": {}}
-    return ReplayBuffer(size, fields)
+    return ReplayBuffer(size, fields, **({"mmap_prefix": f"{folder}/"} if folder else {}))
 
 
-def sample_cpprb(turns: Turns, kind: str) -> None:
+def sample_cpprb(turns: Turns, kind: str, memmap: bool) -> None:
     """Samples from cpprb's buffer."""
-    buffer = cpprb_buffer(kind)
-    for _, step in zip(range(full(kind)), itertools.cycle(make_steps(kind))):
-        buffer.add(**step)
-    while True:
-        batch = buffer.sample(BATCH_SIZE)  # noqa: F841
-        turns(BATCH_SIZE)
+    with tempfile.TemporaryDirectory() as folder:
+        buffer = cpprb_buffer(kind, folder if memmap else None)
+        for _, step in zip(range(full(kind)), itertools.cycle(make_steps(kind))):
+            buffer.add(**step)
+        while True:
+            batch = buffer.sample(BATCH_SIZE)  # noqa: F841
+            turns(BATCH_SIZE)
 
 
-def store_cpprb(turns: Turns, kind: str) -> None:
+def store_cpprb(turns: Turns, kind: str, memmap: bool) -> None:
     """Stores in cpprb's buffer."""
-    buffer = cpprb_buffer(kind)
-    for step in itertools.cycle(make_steps(kind)):
-        buffer.add(**step)
-        turns(NUM_LANES)
+    with tempfile.TemporaryDirectory() as folder:
+        buffer = cpprb_buffer(kind, folder if memmap else None)
+        for step in itertools.cycle(make_steps(kind)):
+            buffer.add(**step)
+            turns(NUM_LANES)
 
 
 def sb3_buffer(kind: str) -> tuple[Any, list[dict[str, Any]]]:
@@ -299,6 +305,7 @@ def store_sb3(turns: Turns, kind: str) -> None:
 PEERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "TorchRL, LazyMemmapStorage": ("torchrl", "torchrl", {"memmap": True}),
     "TorchRL, LazyTensorStorage": ("torchrl", "torchrl", {"memmap": False}),
-    "cpprb": ("cpprb", "cpprb", {}),
+    "cpprb": ("cpprb", "cpprb", {"memmap": False}),
+    "cpprb, memory-mapped": ("cpprb", "cpprb", {"memmap": True}),
     "Stable-Baselines3": ("stable_baselines3", "sb3", {}),
 }
