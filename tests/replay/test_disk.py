@@ -40,22 +40,34 @@ def folder_of(path: Path) -> Path:
     return path / "CountingEnv" / "0"
 
 
-def counts_of(path: Path) -> np.ndarray:
-    """Returns the counter of each row of a recording, after checking that every column has as many."""
+def columns_of(path: Path) -> dict[str, np.ndarray]:
+    """Returns the columns of a recording."""
     rows = DiskRows(folder_of(path), None, 0, None, writable=False)
-    number = [column.name for column in rows.schema.columns].index("observation/count")
-    assert all(len(array) >= rows.end for array in rows.arrays)
-    counts = rows.arrays[number][: rows.end].copy()
+    columns = {column.name: array[: rows.end].copy() for column, array in zip(rows.schema.columns, rows.arrays)}
     rows.close()
-    return counts
+    return columns
 
 
-def assert_whole(counts: np.ndarray) -> None:
-    """Requires whole timesteps: in each, all lanes show the same number, one more than before or 0 in a new run."""
-    assert len(counts) % LANES == 0
-    steps = counts.reshape(-1, LANES)
-    assert (steps == steps[:, :1]).all()
-    assert all(now in (before + 1, 0) for before, now in zip(steps[:-1, 0], steps[1:, 0]))
+def counts_of(path: Path) -> np.ndarray:
+    """Returns the counter of each row of a recording."""
+    return columns_of(path)["observation/count"]
+
+
+def check_rows(path: Path) -> int:
+    """Requires that every column of every row is what `run` made, and returns the number of rows."""
+    columns = columns_of(path)
+    steps = {name: column.reshape(-1, LANES, *column.shape[1:]) for name, column in columns.items()}
+    counts = steps["observation/count"]
+    assert (counts == counts[:, :1]).all()
+    assert all(now in (before + 1, 0) for before, now in zip(counts[:-1, 0], counts[1:, 0]))
+    first, action = steps["step_type"] == 0, np.where(counts == 0, 0, 1 + counts.astype(int) % 4)
+    assert (steps["action/action"] == np.where(first, 0, action)).all()
+    assert (steps["reward"] == steps["action/action"]).all()
+    assert (first == (steps["observation/where/age"] == 0)).all()
+    assert (steps["observation/where/lane"] == np.arange(LANES)).all() and (steps["lane"] == np.arange(LANES)).all()
+    assert ((steps["discount"] == 0) == ((steps["step_type"] == 2) & (np.arange(LANES) % 2 == 0))).all()
+    assert (steps["present"].max(-1) == 2).all()
+    return len(columns["lane"])
 
 
 def run_until_killed(path: Path, progress) -> None:
@@ -67,7 +79,7 @@ def run(env: ae.Env, progress) -> None:
     env.reset()
     for number in itertools.count(1):
         progress.value = number
-        env.step(torch.full((LANES,), number % 5))
+        env.step(torch.full((LANES,), 1 + number % 4))
 
 
 def start(target, *arguments) -> multiprocessing.Process:
@@ -89,10 +101,9 @@ def kill_again_and_again(path: Path, times: int) -> None:
         process.kill()
         process.join(10)
         assert process.exitcode == -signal.SIGKILL
-        counts = counts_of(path)
-        assert_whole(counts)
-        assert len(counts) - before >= LANES * progress.value > 0
-        before = len(counts)
+        rows = check_rows(path)
+        assert rows - before >= LANES * progress.value > 0
+        before = rows
     env = recorder(path)  # and somebody can go on writing
     assert env.num_timesteps["CountingEnv"] == before
     assert env.sample(8).rows.max() < before
@@ -145,16 +156,15 @@ def test_a_recorder_dies_within_a_call(call: int, tmp_path: Path):
         assert process.exitcode == -signal.SIGKILL
         before = 0
         if (folder_of(tmp_path) / "header.json").exists():
-            counts = counts_of(tmp_path)
-            assert_whole(counts)
-            before = len(counts)
+            before = check_rows(tmp_path)
         else:
             assert progress.value == 0
         assert before >= LANES * progress.value
-    timesteps = record(tmp_path, 5)
-    counts = counts_of(tmp_path)
-    assert_whole(counts)
-    assert len(counts) == before + LANES * len(timesteps)
+    env = recorder(tmp_path)  # and somebody can go on writing
+    env.reset()
+    env.step(torch.full((LANES,), 2))
+    env.close()
+    assert check_rows(tmp_path) == before + 2 * LANES
 
 
 def test_files_hold_the_rows_and_nothing_else(tmp_path: Path):
