@@ -323,6 +323,14 @@ ROWS = {
         lambda: CountingEnv(3, nested=True).pipe(ae.ReplayBuffer, capacity=24, mode="mix", p=0.5),
         "random partial shared",
     ),
+    "ReplayBuffer-mix-syn": (
+        lambda: ae.SynEnv(one_lane_each(), batch_size=3).pipe(ae.ReplayBuffer, capacity=30, mode="mix", p=0.5),
+        "random partial shared",
+    ),
+    "ReplayBuffer-multitasking": (
+        lambda: ae.Multitasking(equal_lanes()).pipe(ae.ReplayBuffer, capacity=30),
+        "random shared",
+    ),
     "ReplayBuffer-mix-sources": (
         lambda: ae.Interleave(two_environments()).pipe(ae.ReplayBuffer, capacity=30, mode="mix", p=0.7),
         "random partial shared",

@@ -103,5 +103,5 @@ def _number(value: Any) -> Any:
     return float(value) if isinstance(value, str) else value
 
 
-def _modality(modality: Modality) -> list[str]:
-    return [modality.structure, modality.representation, modality.context]
+def _modality(modality: Modality) -> list[Any]:
+    return [modality.structure, modality.representation, modality.context, modality.optional]

@@ -1,6 +1,7 @@
 """Player: a source that shows stored episodes again."""
 
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,8 @@ class Player(Env):
             return {self.name: spec}
         tree = recorded_tree(spec.action)
         new = with_sides(spec, observation={**spec.observation, RECORDED: tree})
-        new.modalities["observation"][RECORDED] = recorded_tree(spec.modalities["action"])
+        modalities = recorded_tree(spec.modalities["action"])
+        new.modalities["observation"][RECORDED] = map_tree(lambda each: replace(each, optional=True), modalities)
         return {self.name: new}
 
     def ready(self) -> bool:

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from aexp_torch.composition.composition import sources_of
 from aexp_torch.env import Env, Stage
 from aexp_torch.errors import SpecError
 from aexp_torch.replay.mix import Mix
@@ -93,7 +92,7 @@ class ReplayBuffer(Stage):
                 self.source = source or env.name
             env = Player(shuffle, **{"name": self.source or "replay", **options})
         elif mode == "mix":
-            names = [each.name for each in sources_of(env)]
+            names = [each.name for each in env.sources]
             env = Mix(env, [Player(shuffle, name=f"replay/{name}") for name in names], p)
         super().__init__(env)
 

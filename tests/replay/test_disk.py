@@ -316,7 +316,7 @@ def test_headers_keep_specs():
             "g": specs.BoundedArray((3, 3), np.uint8, 0, 255, "g"),
         },
         {},
-        modalities={"observation": {"a": ae.Modality("set", "real", "text:en")}},
+        modalities={"observation": {"a": ae.Modality("set", "real", "text:en", optional=True)}},
         num_envs=5,
     )
     schema, slot = read_header(write_header(Schema("x/y", spec), 3), "here")
