@@ -8,7 +8,7 @@ import copy
 import functools
 import zlib
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -30,7 +30,7 @@ from aexp_torch.specs.union import union_of
 from aexp_torch.state import pack_generator, unpack_generator
 from aexp_torch.timestep import TimeStep, pack_timestep, restart, select_lanes, unpack_timestep
 
-__all__ = ["Env", "Stage", "origin_of", "seed_sequence"]
+__all__ = ["Env", "Stage", "origin_of", "seed_sequence", "union_of_indices"]
 
 _new_tuple = tuple.__new__  # half the time of TimeStep(...)
 
@@ -287,11 +287,7 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
     @property
     def bad_samples(self) -> dict[str, set[int]]:
         """Samples of datasets that could not be read and were left out: their indices, by source."""
-        found: dict[str, set[int]] = {}
-        for child in self.children:
-            for source, indices in child.bad_samples.items():
-                found[source] = found.get(source, set()) | indices
-        return found
+        return union_of_indices(child.bad_samples for child in self.children)
 
     # Stepping and iterating.
 
@@ -475,6 +471,15 @@ def origin_of(state: dict) -> dict | None:
     children = [origin_of(child) for child in state["children"]]
     own = state.get("origin")
     return None if own is None and not any(children) else {"origin": own, "children": children}
+
+
+def union_of_indices(found: Iterable[Mapping[str, Iterable[int]]]) -> dict[str, set[int]]:
+    """Returns the indices that any of several slots or environments has found, by source."""
+    union: dict[str, set[int]] = {}
+    for by_source in found:
+        for source, indices in by_source.items():
+            union.setdefault(source, set()).update(indices)
+    return union
 
 
 class Stage(Env):

@@ -1,7 +1,7 @@
 """Does training go on, and does nothing grow, while its worker processes are killed again and again?
 
 Trains a small DQN through Trainer.fit with worker processes, sends SIGKILL to one of them every few seconds, and prints
-processes, file descriptors, shared memory and resident memory at the beginning and at the end. Run
+processes, file descriptors, shared memory and the trainer's memory (PSS) at the beginning and at the end. Run
 `python -m benchmarks.worker_kills --minutes 10`.
 """
 
@@ -16,23 +16,17 @@ import tempfile
 import threading
 import time
 import warnings
-from pathlib import Path
 from statistics import median
 
 import lightning as L
 import torch
 
 import aexp_torch as ae
+from benchmarks.questions.memory import MIB, pss_of
 from lightning_modules import ExperienceDataModule
 from lightning_modules.agents import DQN
 
 SAMPLE_SECONDS = 1.0
-
-
-def resident_mib() -> float:
-    """Returns this process's memory (proportional set size), in MiB."""
-    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 
 def footprint() -> dict[str, float]:
@@ -41,7 +35,7 @@ def footprint() -> dict[str, float]:
         "processes": len(multiprocessing.active_children()),
         "file_descriptors": len(os.listdir("/proc/self/fd")),
         "dev_shm_bytes": sum(entry.stat().st_size for entry in os.scandir("/dev/shm") if entry.is_file()),
-        "memory_mib": resident_mib(),
+        "memory_mib": pss_of(os.getpid()) / MIB,
     }
 
 

@@ -118,6 +118,12 @@ class Loader:
         if in_flight is None:
             in_flight = world_size * max(1, 2 * num_workers)
         numbers = _slot_numbers(in_flight, rank, world_size)
+        if context not in ("fork", "spawn", "forkserver"):
+            raise SpecError(f"Loader: expected context='fork', 'spawn' or 'forkserver', got {context!r}.")
+        if not isinstance(step_timeout, int | float) or not step_timeout > 0:
+            raise SpecError(f"Loader: expected step_timeout in seconds, more than 0, got {step_timeout!r}.")
+        if max_restarts is not None and (not isinstance(max_restarts, int) or max_restarts < 0):
+            raise SpecError(f"Loader: expected max_restarts of at least 0, or None, got {max_restarts!r}.")
         if uneven not in ("cycle", "pad", "stop"):
             raise SpecError(f"Loader: expected uneven='cycle', 'pad' or 'stop', got {uneven!r}.")
         if episodes is not None and uneven == "cycle":

@@ -78,7 +78,7 @@ class SlotActor:
 
     Args:
       slots: for each the place of its recipe, then place, number and specs as in `Line`.
-      recipes: pickled environments.
+      recipes: pickled environments; as bytes, since arrays that Ray itself takes from its store are read-only.
     """
 
     def __init__(self, slots: list[tuple[int, dict, int, dict]], *recipes: bytes):

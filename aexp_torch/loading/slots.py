@@ -2,10 +2,10 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from aexp_torch.env import Env
+from aexp_torch.env import Env, union_of_indices
 from aexp_torch.errors import EndOfStream, SpecError
 from aexp_torch.loading.revival import Revival, unpack_lost
 from aexp_torch.timestep import TimeStep
@@ -371,15 +371,6 @@ class Slots(SlotTurns):
                     timesteps = [revival.ending, env._outstanding] if ahead else [env._outstanding]
             if timesteps:
                 self._ahead[place] = timesteps
-
-
-def union_of_indices(found: Iterable[Mapping[str, Iterable[int]]]) -> dict[str, set[int]]:
-    """Returns the indices that any of the slots has found, by source."""
-    union: dict[str, set[int]] = {}
-    for by_source in found:
-        for source, indices in by_source.items():
-            union.setdefault(source, set()).update(indices)
-    return union
 
 
 def _passes(envs: list[Env]) -> tuple[list[int], list[int | None]] | None:

@@ -8,10 +8,11 @@ from typing import Any
 from aexp_torch.env import Env, Stage
 from aexp_torch.errors import SpecError
 from aexp_torch.feedback import Mailbox
+from aexp_torch.loading.forwarding_mailbox import ForwardingMailbox
 from aexp_torch.loading.slots import SlotTurns
 from aexp_torch.specs import EnvSpec
 from aexp_torch.stages import TrainerSide
-from aexp_torch.timestep import Ticket, TimeStep, pack_timestep
+from aexp_torch.timestep import TimeStep, pack_timestep
 
 __all__ = ["TrainerSideSlots", "border_of"]
 
@@ -43,8 +44,8 @@ class Elsewhere(Env):
         return self.known_specs
 
     def reset(self, lanes: Any = None) -> TimeStep:
-        """Is never asked: timesteps come from the worker."""
-        raise NotImplementedError
+        """Raises a SpecError: timesteps come from the worker, through `Chain`."""
+        raise SpecError(f"{self.name}: expected to be stepped by its Loader, since it runs in a worker.")
 
     step: Any = reset
 
@@ -70,20 +71,6 @@ class Elsewhere(Env):
 
     def _mailboxes(self) -> Iterator[Mailbox]:
         return iter(self._boxes)
-
-
-class ForwardingMailbox(Mailbox):
-    """Sends an answer through the stages on the trainer's side as soon as it has been checked."""
-
-    def __init__(self, source: str, slot: int, forward: Callable[[dict], None]):
-        super().__init__(source, slot)
-        self._forward = forward
-
-    def _keep(self, step: int, action: dict) -> None:
-        new = self.action is None and step == self.step
-        super()._keep(step, action)
-        if new:
-            self._forward(self.action)
 
 
 class Chain:
@@ -127,13 +114,11 @@ class Chain:
         return self._with_ticket(timestep)
 
     def _with_ticket(self, timestep: TimeStep) -> TimeStep:
-        source, step = timestep.source, timestep.ticket.step
+        source, slot, step = timestep.source, timestep.ticket.slot, timestep.ticket.step
         mailbox = self._mailboxes.get(source)
         if mailbox is None:
-            mailbox = self._mailboxes[source] = ForwardingMailbox(source, timestep.ticket.slot, self._answer)
-            mailbox.owner = self.env
-        mailbox.previous, mailbox.action, mailbox.step = mailbox.action, None, step
-        self.outstanding = timestep._replace(ticket=Ticket(source, mailbox.slot, step, mailbox))
+            mailbox = self._mailboxes[source] = ForwardingMailbox(source, slot, self.env, self._answer)
+        self.outstanding = timestep._replace(ticket=mailbox.ticket(step))
         return self.outstanding
 
     def fetch(self, next_below: Callable[[], TimeStep]) -> None:

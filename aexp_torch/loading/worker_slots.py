@@ -10,16 +10,16 @@ A worker that is lost (killed, hanging) or a slot that raises is replaced; see `
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
-from aexp_torch.env import Env, origin_of
-from aexp_torch.feedback import Mailbox
+from aexp_torch.env import Env, origin_of, union_of_indices
 from aexp_torch.lending import Lease, Lender
+from aexp_torch.loading.forwarding_mailbox import ForwardingMailbox
 from aexp_torch.loading.layout import Layout
 from aexp_torch.loading.remote import Failure, RemoteWorker, RestartBudget
 from aexp_torch.loading.revival import pack_last
 from aexp_torch.loading.shared import SharedMemory
-from aexp_torch.loading.slots import SlotTurns, union_of_indices
+from aexp_torch.loading.slots import SlotTurns
 from aexp_torch.loading.worker import (
     ANSWERED,
     BAD_SAMPLES,
@@ -53,21 +53,6 @@ class Stream:
         self.action_check = env.action_check
 
 
-class SlotMailbox(Mailbox):
-    """Sends an answer on to the worker as soon as it has been checked."""
-
-    def __init__(self, source: str, slot: int, line: "RemoteSlot"):
-        super().__init__(source, slot)
-        self._line = line
-
-    def post(self, step: int, action: Any, ended: Any) -> None:
-        """Takes the answer to `step`; see `TimeStep.reply`."""
-        new = self.action is None
-        super().post(step, action, ended)
-        if new and self.action is not None:
-            self._line.answer(self.action)
-
-
 class RemoteSlot:
     """Is this side of one slot in a worker.
 
@@ -92,7 +77,7 @@ class RemoteSlot:
         self._words = self._memory.words
         self._blocks = self._memory.array.view(Lease)
         self._line = worker.add(Line(env, place, number, stream.specs, num_blocks, self._memory), self)
-        self._mailboxes: dict[str, SlotMailbox] = {}
+        self._mailboxes: dict[str, ForwardingMailbox] = {}
         self._lender = Lender(num_blocks)
         self._free = self._lender.free
         self._last: dict[str, TimeStep] = {}
@@ -193,10 +178,8 @@ class RemoteSlot:
     def _ticket(self, source: str, step: int) -> Ticket:
         mailbox = self._mailboxes.get(source)
         if mailbox is None:
-            mailbox = self._mailboxes[source] = SlotMailbox(source, self.number, self)
-            mailbox.owner = cast(Env, self._stream)
-        mailbox.previous, mailbox.action, mailbox.step = mailbox.action, None, step
-        return Ticket(source, self.number, step, mailbox)
+            mailbox = self._mailboxes[source] = ForwardingMailbox(source, self.number, self._stream, self.answer)
+        return mailbox.ticket(step)
 
     def revive(self) -> None:
         """Has a fresh stream go on where the lost one stood, and asks it again for what was asked.
@@ -270,45 +253,30 @@ class WorkerSlots(SlotTurns):
 
     Args:
       env: the environment; it is copied, slot by slot.
-      seed: S of all seeds.
-      numbers: the slots of this rank.
-      num_slots: how many there are on all ranks.
-      seed_prefix: put before source names in seeds.
       workers: processes or actors; slot s goes to worker `(s // world_size) % len(workers)`.
-      world_size: number of ranks.
-      uneven: as for `SlotTurns`.
       max_restarts: of a slot, within any 100 of its steps; None for no limit.
       ordered: whether slots have their turns one after the other; else whichever is ready first.
+      place: seed, numbers, num_slots, seed_prefix, world_size and uneven, as for `SlotTurns`.
     """
 
     def __init__(
-        self,
-        env: Env,
-        seed: int,
-        numbers: list[int],
-        num_slots: int,
-        seed_prefix: str,
-        world_size: int,
-        uneven: str,
-        workers: Sequence[RemoteWorker],
-        max_restarts: int | None,
-        ordered: bool,
+        self, env: Env, *, workers: Sequence[RemoteWorker], max_restarts: int | None, ordered: bool, **place: Any
     ):
-        super().__init__(env, seed, numbers, num_slots, seed_prefix, world_size, uneven)
+        super().__init__(env, **place)
         self.begin()
         recipe, stream = copy.copy(self.envs[0]), Stream(self.envs[0])
         self._workers, self._ordered = workers, ordered
         self._passed_over = 0
         self._slots = [
             RemoteSlot(
-                workers[(number // world_size) % len(workers)],
+                workers[(number // self._place["world_size"]) % len(workers)],
                 recipe,
                 self._place,
                 number,
                 stream,
                 RestartBudget(max_restarts),
             )
-            for number in numbers
+            for number in self.numbers
         ]
         self._show_again: set[int] = set()
 

@@ -13,6 +13,7 @@ import torch
 import aexp_torch as ae
 from aexp_torch.errors import AexpError
 from aexp_torch.testing import CountingEnv
+from tests.loading.mixed import slot_by_slot
 
 ANSWER = torch.tensor([1, 2])
 
@@ -81,20 +82,9 @@ def test_lanes_that_had_ended_go_straight_to_first(env, kill_at):
 
 
 def test_other_workers_are_not_disturbed():
-    def rewards(kill: bool) -> dict:
-        loader = ae.Loader(CountingEnv(random=True), num_workers=2, in_flight=2, steps_per_epoch=40)
-        seen: dict[int, list] = {0: [], 1: []}
-        for number, timestep in enumerate(loader):
-            seen[timestep.ticket.slot].append(timestep.observation["observation"].tolist())
-            if kill and number == 10:
-                kill_worker(loader)
-            timestep.reply(ANSWER)
-        loader.close()
-        return seen
-
     with pytest.warns(UserWarning, match="Restarted"):
-        with_kill = rewards(kill=True)
-    without = rewards(kill=False)
+        with_kill = slot_by_slot(kill_worker)
+    without = slot_by_slot()
     assert with_kill[1] == without[1]
     assert with_kill[0] != without[0]
 

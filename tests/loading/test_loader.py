@@ -1,7 +1,5 @@
 """Loader: exact lengths, streams that persist, mixtures that follow from the seed, and states at every step."""
 
-import io
-
 import numpy as np
 import pytest
 import torch
@@ -10,6 +8,7 @@ import aexp_torch as ae
 from aexp_torch.errors import FeedbackError, SpecError
 from aexp_torch.testing import CountingEnv
 from aexp_torch.testing.rollout import answer_to, snapshot, streams_differ
+from tests.loading.mixed import snapshots, through_disk
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -20,18 +19,6 @@ def numbers(num_samples=5, **options):
 
 def endless(**options):
     return CountingEnv(2, lengths=[99, 99], **options)
-
-
-def run(loader, num_steps=10**6):
-    """Answers by place in the stream and returns what came, copied."""
-    timesteps = []
-    for timestep in loader:
-        timesteps.append(snapshot(timestep))
-        if loader.specs[timestep.source].action:
-            timestep.reply(answer_to(loader, timestep))
-        if len(timesteps) == num_steps:
-            break
-    return timesteps
 
 
 def places(timesteps):
@@ -65,7 +52,7 @@ def test_an_epoch_has_exactly_its_length(env, options, length):
     loader = ae.Loader(env, **options)
     assert len(loader) == length
     for _ in range(3):
-        assert len(run(loader)) == length
+        assert len(snapshots(loader)) == length
 
 
 def test_without_a_length_endless_sources_are_named():
@@ -78,7 +65,7 @@ def test_the_length_of_a_mixture_until_the_first_and_until_all_are_over():
     counts = {}
     for until in ("first", "all"):
         loader = ae.Loader(envs, until=until, seed=3)
-        timesteps = run(loader)
+        timesteps = snapshots(loader)
         assert len(timesteps) == len(loader)
         counts[until] = {name: sum(timestep.source == name for timestep in timesteps) for name in envs}
         assert timesteps[-1].source in envs and counts[until][timesteps[-1].source] in (4, 12)
@@ -123,13 +110,13 @@ def test_what_is_no_env_is_refused(env):
 
 def test_the_next_epoch_goes_on_where_the_last_stopped():
     loader = ae.Loader(endless(), steps_per_epoch=3)
-    steps = [timestep.ticket.step for _ in range(3) for timestep in run(loader)]
+    steps = [timestep.ticket.step for _ in range(3) for timestep in snapshots(loader)]
     assert steps == list(range(9))
 
 
 def test_leaving_a_loop_and_going_on():
     loader = ae.Loader(endless(), steps_per_epoch=5)
-    first = run(loader, 2)
+    first = snapshots(loader, 2)
     again = []
     for timestep in loader:
         again.append(timestep.ticket.step)
@@ -167,17 +154,17 @@ def test_nothing_happens_after_the_last_timestep_of_an_epoch():
 
 def test_an_epoch_that_starts_afresh_repeats_itself():
     loader = ae.Loader(endless(random=True), steps_per_epoch=4, resume_epochs=False, in_flight=2)
-    first, second = run(loader), run(loader)
+    first, second = snapshots(loader), snapshots(loader)
     assert streams_differ(first, second) is None
-    run(loader, 2)
-    assert streams_differ(first, run(loader)) is None
+    snapshots(loader, 2)
+    assert streams_differ(first, snapshots(loader)) is None
 
 
 def test_environments_given_are_left_alone():
     env = endless()
     env.reset()
     timestep = env.step(torch.tensor([1, 1]))
-    run(ae.Loader(env, steps_per_epoch=4))
+    snapshots(ae.Loader(env, steps_per_epoch=4))
     assert env._outstanding is timestep
 
 
@@ -193,18 +180,18 @@ def test_options_for_every_env():
 
 def test_slots_take_turns():
     loader = ae.Loader(endless(), steps_per_epoch=6, in_flight=3)
-    assert places(run(loader)) == [("CountingEnv", slot, step) for step in range(2) for slot in range(3)]
+    assert places(snapshots(loader)) == [("CountingEnv", slot, step) for step in range(2) for slot in range(3)]
 
 
 @pytest.mark.parametrize("in_flight", [1, 2, 3, 4, 7])
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_every_epoch_over_a_dataset_holds_every_sample_once(in_flight, shuffle):
     loader = ae.Loader(numbers(shuffle=shuffle), in_flight=in_flight)
-    orders = [[x for (x,) in xs(run(loader))] for _ in range(3)]
+    orders = [[x for (x,) in xs(snapshots(loader))] for _ in range(3)]
     assert [sorted(order) for order in orders] == [list(range(5))] * 3
     if shuffle:
         alone = ae.Loader(numbers(shuffle=True))
-        assert orders == [[x for (x,) in xs(run(alone))] for _ in range(3)]
+        assert orders == [[x for (x,) in xs(snapshots(alone))] for _ in range(3)]
     else:
         assert orders == [list(range(5))] * 3
 
@@ -214,7 +201,7 @@ def test_ranks_share_the_slots_and_together_run_what_one_runs(in_flight):
     def streams(loaders, num_steps):
         found = {}
         for loader in loaders:
-            for timestep in run(loader):
+            for timestep in snapshots(loader):
                 found.setdefault(timestep.ticket.slot, []).append(timestep)
         return found
 
@@ -230,9 +217,9 @@ def test_ranks_share_the_slots_and_together_run_what_one_runs(in_flight):
 
 def test_ranks_share_a_pass_over_a_dataset():
     loaders = [ae.Loader(numbers(6), rank=rank, world_size=2) for rank in range(2)]
-    assert [[x for (x,) in xs(run(loader))] for loader in loaders] == [[0, 2, 4], [1, 3, 5]]
+    assert [[x for (x,) in xs(snapshots(loader))] for loader in loaders] == [[0, 2, 4], [1, 3, 5]]
     uneven = [ae.Loader(numbers(5), rank=rank, world_size=2) for rank in range(2)]
-    assert [[x for (x,) in xs(run(loader))] for loader in uneven] == [[0, 2, 4], [1, 3, 0]]
+    assert [[x for (x,) in xs(snapshots(loader))] for loader in uneven] == [[0, 2, 4], [1, 3, 0]]
 
 
 # Mixtures
@@ -244,9 +231,9 @@ def mixed(**options):
 
 
 def test_the_source_of_a_step_is_the_same_on_every_rank_and_follows_from_the_seed():
-    one, two = ([timestep.source for timestep in run(mixed(rank=rank, world_size=2))] for rank in range(2))
-    assert one == two == [timestep.source for timestep in run(mixed(in_flight=3))]
-    assert one != [timestep.source for timestep in run(mixed(seed=6))]
+    one, two = ([timestep.source for timestep in snapshots(mixed(rank=rank, world_size=2))] for rank in range(2))
+    assert one == two == [timestep.source for timestep in snapshots(mixed(in_flight=3))]
+    assert one != [timestep.source for timestep in snapshots(mixed(seed=6))]
     assert set(one) == {"rl", "data", "more"}
 
 
@@ -258,32 +245,25 @@ def test_weights_say_how_often():
 
 
 def test_a_weight_of_zero_is_never_drawn_and_weights_may_follow_the_step():
-    assert {timestep.source for timestep in run(mixed(weights=[0, 1, 0]))} == {"data"}
+    assert {timestep.source for timestep in snapshots(mixed(weights=[0, 1, 0]))} == {"data"}
     loader = mixed(weights=lambda step: {"rl": step < 20, "data": step >= 20, "more": 0}, steps_per_epoch=40)
-    assert [timestep.source for timestep in run(loader)] == ["rl"] * 20 + ["data"] * 20
+    assert [timestep.source for timestep in snapshots(loader)] == ["rl"] * 20 + ["data"] * 20
 
 
 def test_names_of_sources():
     loader = ae.Loader({"a": endless(), "b": ae.Interleave([endless(), endless()])}, steps_per_epoch=9)
     assert sorted(loader.specs) == ["a", "b/CountingEnv#1", "b/CountingEnv#2"]
-    assert {timestep.source for timestep in run(loader)} <= set(loader.specs)
+    assert {timestep.source for timestep in snapshots(loader)} <= set(loader.specs)
 
 
 def test_seed_prefix_runs_other_episodes():
     env = endless(random=True)
-    plain, other = (run(ae.Loader(env, steps_per_epoch=3, seed_prefix=prefix)) for prefix in ("", "val/"))
+    plain, other = (snapshots(ae.Loader(env, steps_per_epoch=3, seed_prefix=prefix)) for prefix in ("", "val/"))
     assert plain[0].source == other[0].source
     assert plain[0].observation["random"].tolist() != other[0].observation["random"].tolist()
 
 
 # State
-
-
-def through_disk(state):
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    buffer.seek(0)
-    return torch.load(buffer, weights_only=True)
 
 
 def everything(in_flight):
@@ -314,23 +294,23 @@ def test_a_state_at_any_step_gives_the_rest(in_flight, answered):
         iter(resumed)  # a trainer probes before it loads
         resumed.load_state_dict(state)
         taken -= not answered
-        rest = run(resumed)
+        rest = snapshots(resumed)
         assert len(rest) == (9 - taken % 9 if taken % 9 else 9)
         while len(rest) < 18 - taken:
-            rest += run(resumed)
+            rest += snapshots(resumed)
         assert streams_differ(timesteps[taken:], rest[: 18 - taken]) is None, f"after {taken} steps"
 
 
 def test_a_state_is_not_changed_by_going_on():
     loader = everything(2)
-    run(loader, 4)
+    snapshots(loader, 4)
     state = loader.state_dict()
     before = through_disk(state)
-    run(loader)
+    snapshots(loader)
     first, second = everything(2), everything(2)
     first.load_state_dict(before)
     second.load_state_dict(state)
-    assert streams_differ(run(first), run(second)) is None
+    assert streams_differ(snapshots(first), snapshots(second)) is None
 
 
 def test_a_state_of_other_slots_or_sources_is_refused():
@@ -343,8 +323,8 @@ def test_a_state_of_other_slots_or_sources_is_refused():
 
 def test_a_state_may_be_loaded_by_a_loader_that_has_moved_on():
     loader = everything(2)
-    run(loader, 5)
+    snapshots(loader, 5)
     state = through_disk(loader.state_dict())
-    expected = run(loader)
+    expected = snapshots(loader)
     loader.load_state_dict(state)
-    assert streams_differ(expected[:4], run(loader)) is None
+    assert streams_differ(expected[:4], snapshots(loader)) is None

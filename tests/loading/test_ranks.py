@@ -1,6 +1,5 @@
 """Ranks: every sample once a pass over all of them, equal numbers of steps, and going on with other slots and ranks."""
 
-import io
 import os
 import signal
 from collections import Counter
@@ -13,7 +12,8 @@ from torch.utils.data.datapipes.iter import IterableWrapper
 import aexp_torch as ae
 from aexp_torch.errors import SpecError
 from aexp_torch.testing import CountingEnv
-from aexp_torch.testing.rollout import answer_to, snapshot, streams_differ
+from aexp_torch.testing.rollout import snapshot, streams_differ
+from tests.loading.mixed import snapshots, through_disk
 
 pytestmark = [
     pytest.mark.timeout(120),
@@ -99,18 +99,6 @@ def make(kind, **options):
     return ae.DatasetEnv(data(), **given, name="rows", seed=5, **options)
 
 
-def answered(loader, num_steps=10**6):
-    """Runs an epoch, or less; returns copies."""
-    timesteps = []
-    for timestep in loader:
-        timesteps.append(snapshot(timestep))
-        if loader.specs[timestep.source].action:
-            timestep.reply(answer_to(loader, timestep))
-        if len(timesteps) == num_steps:
-            break
-    return timesteps
-
-
 def shown(timesteps):
     """Lists what was shown in full, row by row: numbers, None for a row that only fills up."""
     found = []
@@ -124,13 +112,6 @@ def shown(timesteps):
 
 def samples(timesteps):
     return [row for row in shown(timesteps) if row is not None]
-
-
-def through_disk(state):
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    buffer.seek(0)
-    return torch.load(buffer, weights_only=True)
 
 
 def all_ranks(env, world_size, **options):
@@ -164,7 +145,7 @@ def test_a_pass_is_made_even(kind, case, slots_each):
     options = {"steps_per_epoch": steps, "uneven": uneven, "in_flight": world_size * slots_each}
     loaders = all_ranks(make(kind), world_size, **options)
     for number in range(4):
-        found = [answered(loader) for loader in loaders]
+        found = [snapshots(loader) for loader in loaders]
         assert [len(timesteps) for timesteps in found] == [steps] * world_size
         counts = Counter(row for timesteps in found for row in samples(timesteps))
         assert {row: counts[row] for row in times} == times, f"pass {number}"
@@ -177,14 +158,14 @@ def test_a_pass_is_made_even(kind, case, slots_each):
 @pytest.mark.parametrize("kind", [*SIZED, *UNSIZED])
 def test_a_rank_sees_every_world_size_th_minibatch_of_the_common_order(kind, world_size, slots_each):
     env = make(kind)
-    alone = [samples([timestep]) for timestep in answered(ae.Loader(env, steps_per_epoch=18))]
+    alone = [samples([timestep]) for timestep in snapshots(ae.Loader(env, steps_per_epoch=18))]
     passes = [alone[:6], alone[6:12], alone[12:]]
     if world_size == 4:
         passes = [minibatches + minibatches[:2] for minibatches in passes]
     common = [minibatch for minibatches in passes for minibatch in minibatches]
     steps = len(common) // world_size
     for rank, loader in enumerate(all_ranks(env, world_size, steps_per_epoch=steps, in_flight=world_size * slots_each)):
-        assert [samples([timestep]) for timestep in answered(loader)] == common[rank::world_size]
+        assert [samples([timestep]) for timestep in snapshots(loader)] == common[rank::world_size]
 
 
 @pytest.mark.parametrize("uneven", ["cycle", "pad", "stop"])
@@ -196,7 +177,7 @@ def test_an_epoch_of_a_finite_dataset_is_its_passes_on_every_rank(kind, epochs, 
         loaders = all_ranks(make(kind, epochs=epochs, mode=mode), 4, uneven=uneven, in_flight=4 * slots_each)
         assert len({len(loader) for loader in loaders}) == 1
         for _ in range(2):
-            found = [answered(loader) for loader in loaders]
+            found = [snapshots(loader) for loader in loaders]
             assert {len(timesteps) for timesteps in found} == {len(loaders[0])}
             counts = Counter(row for timesteps in found for row in samples(timesteps))
             kept = {"cycle": 23 + 8, "pad": 23, "stop": 16}[uneven]
@@ -213,7 +194,7 @@ def test_an_epoch_of_a_finite_dataset_is_its_passes_on_every_rank(kind, epochs, 
 def test_rows_that_were_added_to_pad_are_worth_nothing(kind, mode):
     env = make(kind, mode=mode, loss=lambda prediction, y: torch.ones(len(y)), episode="pass", epochs=1)
     steps = {"delayed": 3, "split": 4}[mode]
-    found = [answered(loader) for loader in all_ranks(env, 4, uneven="pad", steps_per_epoch=steps)]
+    found = [snapshots(loader) for loader in all_ranks(env, 4, uneven="pad", steps_per_epoch=steps)]
     assert sum(float(timestep.reward.sum()) for timesteps in found for timestep in timesteps) == -NUM_SAMPLES
     assert all(timesteps[-1].last().all() for timesteps in found)
     added = [timestep for timestep in found[3] if not any(row is not None for row in shown([timestep]))]
@@ -247,7 +228,7 @@ def test_workers_give_what_this_process_gives(kind, uneven, num_workers):
             options = {"rank": rank, "world_size": 2, "in_flight": 8, "steps_per_epoch": 11, "uneven": uneven}
             env = make(kind, drop_last=kind == "shuffled columns")  # 5 minibatches there, 6 elsewhere
             loader = ae.Loader(env, num_workers=workers, **options)
-            found.append(answered(loader))
+            found.append(snapshots(loader))
             loader.close()
         assert streams_differ(*found) is None
 
@@ -258,7 +239,7 @@ def test_every_slot_is_the_same_for_every_division_of_the_same_slots():
         for loader in all_ranks(
             env, world_size, in_flight=6, steps_per_epoch=24 // world_size, num_workers=num_workers
         ):
-            for timestep in answered(loader):
+            for timestep in snapshots(loader):
                 found.setdefault((timestep.source, timestep.ticket.slot), []).append(timestep)
             loader.close()
         return found
@@ -278,11 +259,11 @@ def test_evaluation_counts_no_sample_twice_and_has_as_many_steps_on_every_rank()
     for options in ({}, {"uneven": "cycle"}, {"uneven": "pad"}):
         loaders = all_ranks(env, 4, episodes=3, **options)
         for _ in range(2):
-            found = [answered(loader) for loader in loaders]
+            found = [snapshots(loader) for loader in loaders]
             assert [len(timesteps) for timesteps in found] == [2 + 3] * 4
             counts = Counter(row for timesteps in found for row in samples(timesteps))
             assert counts == dict.fromkeys(range(NUM_SAMPLES), 2)
-    dropped = [answered(loader) for loader in all_ranks(env, 4, episodes=3, uneven="stop")]
+    dropped = [snapshots(loader) for loader in all_ranks(env, 4, episodes=3, uneven="stop")]
     assert [len(timesteps) for timesteps in dropped] == [1 + 2] * 4
 
 
@@ -294,11 +275,11 @@ def test_every_rank_draws_the_same_sources_and_a_schedule_follows_the_step():
         envs = {"rl": CountingEnv(2, lengths=[9, 9]), "columns": make("columns"), "stream": make("stream")}
         return ae.Loader(envs, steps_per_epoch=40, seed=3, **options)
 
-    alone = [timestep.source for timestep in answered(mixed(in_flight=6))]
+    alone = [timestep.source for timestep in snapshots(mixed(in_flight=6))]
     for world_size in (2, 3):
         for rank in range(world_size):
             loader = mixed(rank=rank, world_size=world_size, in_flight=6)
-            assert [timestep.source for timestep in answered(loader)] == alone
+            assert [timestep.source for timestep in snapshots(loader)] == alone
 
     def schedule(step):
         return {"rl": step < 10, "columns": 10 <= step < 30, "stream": step >= 30}
@@ -306,12 +287,12 @@ def test_every_rank_draws_the_same_sources_and_a_schedule_follows_the_step():
     expected = ["rl"] * 10 + ["columns"] * 20 + ["stream"] * 10
     for rank in range(2):
         loader = mixed(rank=rank, world_size=2, weights=schedule)
-        assert [timestep.source for timestep in answered(loader)] == expected
+        assert [timestep.source for timestep in snapshots(loader)] == expected
         resumed = mixed(rank=rank, world_size=2, weights=schedule)
         half = mixed(rank=rank, world_size=2, weights=schedule)
-        answered(half, 25)
+        snapshots(half, 25)
         resumed.load_state_dict(through_disk(half.state_dict()))
-        assert [timestep.source for timestep in answered(resumed)] == expected[25:]
+        assert [timestep.source for timestep in snapshots(resumed)] == expected[25:]
 
 
 # Seeds
@@ -324,7 +305,7 @@ def test_256_lanes_start_256_episodes_the_same_for_every_division(vectorization)
         options = {"in_flight": 4, "steps_per_epoch": 4 // world_size, "num_workers": num_workers, "seed": 11}
         starts, lanes = set(), {}
         for loader in all_ranks(env, world_size, **options):
-            for timestep in answered(loader):
+            for timestep in snapshots(loader):
                 assert timestep.first().all()
                 rows = [tuple(row) for row in timestep.observation["observation"].tolist()]
                 starts.update(rows)
@@ -372,15 +353,15 @@ def check_rest(env, before, after, taken, passes, replay=False):
     old = divide(env, before, uneven="pad")
     shown_before = []
     for loader in old:
-        timesteps = answered(loader, taken)
+        timesteps = snapshots(loader, taken)
         shown_before += samples(timesteps[:-1] if replay else timesteps)
     new = go_on(old, env, after, replay, uneven="pad")
     close(old)
-    rest = [answered(loader) for loader in new]
+    rest = [snapshots(loader) for loader in new]
     assert len({len(timesteps) for timesteps in rest}) == 1, "every rank has as many steps"
     counts = Counter(shown_before + [row for timesteps in rest for row in samples(timesteps)])
     assert counts == dict.fromkeys(range(NUM_SAMPLES), passes)
-    usual = [answered(loader) for loader in new]
+    usual = [snapshots(loader) for loader in new]
     assert [len(timesteps) for timesteps in usual] == [len(new[0])] * len(new)
     counts = Counter(row for timesteps in usual for row in samples(timesteps))
     assert counts == dict.fromkeys(range(NUM_SAMPLES), passes)
@@ -417,16 +398,16 @@ def test_an_endless_dataset_goes_on_with_other_slots_and_ranks(before, after, ki
     for taken in range(1, 9):
         options = {"uneven": "pad", "steps_per_epoch": 1000}
         old = divide(env, before, **options)
-        done = Counter(row for loader in old for row in samples(answered(loader, per * taken)))
+        done = Counter(row for loader in old for row in samples(snapshots(loader, per * taken)))
         new = go_on(old, env, after, **options)
         pass_steps = per * -(-6 // after[0])
         passes = taken * before[0] // 6 if 6 % before[0] == 0 else taken // 2  # of them, whole ones have been shown
         left = -(-((passes + 1) * NUM_SAMPLES - sum(done.values())) // 4)
-        rest = [answered(loader, per * -(-left // after[0])) for loader in new]
+        rest = [snapshots(loader, per * -(-left // after[0])) for loader in new]
         counts = done + Counter(row for timesteps in rest for row in samples(timesteps))
         if mode == "joint" or after[0] == after[1]:  # else the slots of a rank are half a minibatch apart
             assert counts == dict.fromkeys(range(NUM_SAMPLES), passes + 1), f"after {taken}"
-            usual = [answered(loader, 2 * pass_steps) for loader in new]
+            usual = [snapshots(loader, 2 * pass_steps) for loader in new]
             counts = Counter(row for timesteps in usual for row in samples(timesteps))
             assert counts == dict.fromkeys(range(NUM_SAMPLES), 2)
 
@@ -445,13 +426,13 @@ def test_minibatches_that_workers_had_read_ahead_from_a_stream_come_again():
         for taken in (1, 2, 3):
             for kind in ("stateful stream", "shuffled stream"):
                 old = divide(make(kind), before, uneven="pad", steps_per_epoch=99)
-                done = Counter(row for loader in old for row in samples(answered(loader, taken)))
+                done = Counter(row for loader in old for row in samples(snapshots(loader, taken)))
                 new = go_on(old, make(kind), after, uneven="pad", steps_per_epoch=99)
                 close(old)
                 passes = 1 + (taken * before[0]) // 6
                 left = -(-(NUM_SAMPLES * passes - sum(done.values())) // 4)
                 steps = -(-left // after[0])
-                rest = [row for loader in new for row in samples(answered(loader, steps))]
+                rest = [row for loader in new for row in samples(snapshots(loader, steps))]
                 close(new)
                 assert done + Counter(rest) == dict.fromkeys(range(NUM_SAMPLES), passes)
 
@@ -473,24 +454,24 @@ def test_a_batch_that_was_interrupted_in_a_worker_comes_again(taken):
 def test_the_rest_of_a_pass_is_made_even_too(kind, uneven):
     for taken in range(1, 6):
         (old,) = divide(make(kind), (1, 1, 0), steps_per_epoch=99)
-        done = samples(answered(old, taken))
+        done = samples(snapshots(old, taken))
         new = go_on([old], make(kind), (4, 8, 0), steps_per_epoch=99, uneven=uneven)
         left = 6 - taken
         steps = -(-left // 4) if uneven == "cycle" else left // 4
-        rest = Counter(row for loader in new for row in samples(answered(loader, steps)) if steps)
+        rest = Counter(row for loader in new for row in samples(snapshots(loader, steps)) if steps)
         if uneven == "cycle":
             assert set(rest) | set(done) == set(range(NUM_SAMPLES)) and not set(rest) & set(done)
         else:
             assert sorted(rest) == list(range(4 * taken, min(4 * taken + 16 * steps, NUM_SAMPLES)))
         if steps or uneven == "stop":
-            usual = Counter(row for loader in new for row in samples(answered(loader, 1)))
+            usual = Counter(row for loader in new for row in samples(snapshots(loader, 1)))
             assert set(range(16)) == set(usual), "the next pass, from its beginning"
 
 
 @pytest.mark.parametrize("kind", ["shuffled columns", "shuffled stream"])
 def test_a_worker_that_is_lost_after_a_division_goes_on_within_the_pass(kind):
     (old,) = divide(make(kind), (1, 1, 0), steps_per_epoch=99)
-    timesteps = answered(old, 1)
+    timesteps = snapshots(old, 1)
     (new,) = go_on([old], make(kind), (1, 2, 2), steps_per_epoch=99)
     stream = iter(new)
     timesteps += [snapshot(next(stream)), snapshot(next(stream))]
@@ -508,10 +489,10 @@ def test_a_dataset_may_be_divided_anew_again_and_again():
         done = Counter()
         loaders = divide(env, (1, 2, 0), steps_per_epoch=99, uneven="pad")
         for steps, division in zip(taken, ((1, 3, 0), (2, 2, 0), (1, 1, 0)), strict=True):
-            done += Counter(row for loader in loaders for row in samples(answered(loader, steps)))
+            done += Counter(row for loader in loaders for row in samples(snapshots(loader, steps)))
             loaders = go_on(loaders, env, division, steps_per_epoch=99, uneven="pad")
         left = -(-(NUM_SAMPLES - sum(done.values())) // 4)
-        done += Counter(samples(answered(loaders[0], left)))
+        done += Counter(samples(snapshots(loaders[0], left)))
         assert done == dict.fromkeys(range(NUM_SAMPLES), 1)
 
 
@@ -525,17 +506,17 @@ def test_stages_patterns_and_mixtures_of_datasets_go_on():
         return {"mixed": ae.Interleave([first, second, third], pattern=[0, 1, 1, 2]), "rows": make("map style")}
 
     options = {"weights": {"mixed": 3, "rows": 1}, "seed": 4, "steps_per_epoch": 400, "uneven": "pad"}
-    sources = [timestep.source for timestep in answered(divide(envs(), (1, 1, 0), **options)[0])]
+    sources = [timestep.source for timestep in snapshots(divide(envs(), (1, 1, 0), **options)[0])]
     for taken in range(1, 20):
         old = divide(envs(), (2, 2, 0), **options)
         done = {}
         for loader in old:
-            for timestep in answered(loader, taken):
+            for timestep in snapshots(loader, taken):
                 done.setdefault(timestep.source, []).extend(samples([timestep]))
         (new,) = go_on(old, envs(), (1, 1, 0), **options)
         assert new.state_dict()["position"] == taken
         rest = {}
-        for timestep in answered(new):
+        for timestep in snapshots(new):
             rest.setdefault(timestep.source, []).extend(samples([timestep]))
         for source, rows in rest.items():
             before = Counter(done.get(source, []))
@@ -543,7 +524,7 @@ def test_stages_patterns_and_mixtures_of_datasets_go_on():
             short = [row for row in range(NUM_SAMPLES) for _ in range(passes - before[row])]
             assert sorted(rows[: len(short)]) == short, f"the rest of the pass of {source} after {taken} steps"
             assert sorted(rows[len(short) :][:NUM_SAMPLES]) == list(range(NUM_SAMPLES)), "and a usual one after it"
-        again = [timestep.source for timestep in answered(go_on(old, envs(), (1, 1, 0), **options)[0])]
+        again = [timestep.source for timestep in snapshots(go_on(old, envs(), (1, 1, 0), **options)[0])]
         kinds = [source if source == "rows" else "mixed" for source in again]
         assert kinds == [source if source == "rows" else "mixed" for source in sources][taken:], "draws go on"
 
@@ -551,14 +532,14 @@ def test_stages_patterns_and_mixtures_of_datasets_go_on():
 def test_the_place_in_an_epoch_is_kept():
     env = make("columns", epochs=1)
     (loader,) = all_ranks(env, 1)
-    answered(loader, 3)
+    snapshots(loader, 3)
     new = go_on([loader], env, (2, 2, 0))
-    assert [len(answered(rank)) for rank in new] == [2, 2], "three of six minibatches are left"
-    assert [len(answered(rank)) for rank in new] == [3, 3]
+    assert [len(snapshots(rank)) for rank in new] == [2, 2], "three of six minibatches are left"
+    assert [len(snapshots(rank)) for rank in new] == [3, 3]
     (loader,) = all_ranks(make("columns"), 1, steps_per_epoch=20)
-    answered(loader, 8)
+    snapshots(loader, 8)
     new = go_on([loader], make("columns"), (2, 2, 0), steps_per_epoch=10)
-    assert [len(answered(rank)) for rank in new] == [6, 6], "the same share of an epoch"
+    assert [len(snapshots(rank)) for rank in new] == [6, 6], "the same share of an epoch"
 
 
 def test_the_same_slots_go_on_bit_for_bit_from_the_states_of_all_ranks():
@@ -572,15 +553,15 @@ def test_the_same_slots_go_on_bit_for_bit_from_the_states_of_all_ranks():
 
     loaders = build(0)
     for loader in loaders:
-        answered(loader, 11)
+        snapshots(loader, 11)
     states = [through_disk(loader.state_dict()) for loader in loaders]
-    expected = [answered(loader, 19) for loader in loaders]
+    expected = [snapshots(loader, 19) for loader in loaders]
     for num_workers in (0, 1):
         for given in (states, states[::-1]):
             resumed = build(num_workers)
             for loader, timesteps in zip(resumed, expected, strict=True):
                 loader.load_state_dict(given)
-                assert streams_differ(timesteps, answered(loader)) is None
+                assert streams_differ(timesteps, snapshots(loader)) is None
             close(resumed)
 
 
@@ -617,9 +598,13 @@ def test_trajectories_of_other_slots_begin_between_two():
         ({"uneven": "foo"}, "expected uneven='cycle', 'pad' or 'stop', got 'foo'"),
         ({"in_flight": 3, "world_size": 2}, "in_flight as a multiple of world_size=2, got 3"),
         ({"rank": 2, "world_size": 2}, "expected 0 <= rank < world_size"),
+        ({"context": "thread"}, "expected context='fork', 'spawn' or 'forkserver', got 'thread'"),
+        ({"step_timeout": 0}, "expected step_timeout in seconds, more than 0, got 0"),
+        ({"step_timeout": "1"}, "expected step_timeout in seconds, more than 0, got '1'"),
+        ({"max_restarts": -1}, "expected max_restarts of at least 0, or None, got -1"),
     ],
 )
-def test_divisions_that_cannot_be(options, match):
+def test_options_that_cannot_be(options, match):
     with pytest.raises(SpecError, match=match):
         ae.Loader(make("columns"), steps_per_epoch=5, **options)
 

@@ -23,7 +23,16 @@ from aexp_torch.errors import AexpError, FeedbackError, MissingDependencyError, 
 from aexp_torch.loading import ray_worker
 from aexp_torch.testing import CountingEnv
 from lightning_modules import ExperienceDataModule
-from tests.loading.mixed import answer, describe, make_loader, run
+from tests.loading.mixed import (
+    answer,
+    describe,
+    episodes,
+    make_loader,
+    rewards_with_few_answers,
+    run,
+    slot_by_slot,
+    trajectories,
+)
 
 ANSWER = torch.tensor([1, 2])
 BOTH_NODES = [{"resources": {"one": 1}}, {"resources": {"two": 1}}]
@@ -302,20 +311,9 @@ def test_data_goes_on_at_its_next_unread_minibatch(cluster):
 
 @pytest.mark.slow
 def test_other_actors_are_not_disturbed(cluster):
-    def observations(kill: bool) -> dict:
-        loader = counting(CountingEnv(random=True), num_workers=2, in_flight=2, steps_per_epoch=40)
-        seen: dict[int, list] = {0: [], 1: []}
-        for number, timestep in enumerate(loader):
-            seen[timestep.ticket.slot].append(timestep.observation["observation"].tolist())
-            if kill and number == 10:
-                kill_actor(loader)
-            timestep.reply(ANSWER)
-        loader.close()
-        return seen
-
     with pytest.warns(UserWarning, match="Restarted"):
-        with_kill = observations(kill=True)
-    without = observations(kill=False)
+        with_kill = slot_by_slot(kill_actor, backend="ray")
+    without = slot_by_slot(backend="ray")
     assert with_kill[1] == without[1]
     assert with_kill[0] != without[0]
 
@@ -373,45 +371,13 @@ def test_without_order_every_slot_still_has_its_own_stream(cluster):
 @pytest.mark.slow
 @pytest.mark.parametrize("on_missing", ["repeat", "sample"])
 def test_streams_that_go_on_without_an_answer_do_so_in_actors(cluster, on_missing):
-    def rewards(**backend) -> list:
-        loader = ae.Loader(CountingEnv(), in_flight=2, steps_per_epoch=20, on_missing=on_missing, **backend)
-        seen = []
-        for number, timestep in enumerate(loader):
-            seen.append(timestep.reward.tolist())
-            if number % 3 == 0:
-                timestep.reply(ANSWER)
-        loader.close()
-        return seen
-
-    assert rewards() == rewards(num_workers=2, backend="ray")
+    alone = rewards_with_few_answers(CountingEnv(), on_missing=on_missing)
+    assert rewards_with_few_answers(CountingEnv(), on_missing=on_missing, num_workers=2, backend="ray") == alone
 
 
 @pytest.mark.slow
 def test_drive_evaluation_and_a_replayed_timestep(cluster, alone):
-    def trajectories(loader: ae.Loader) -> list:
-        def actor(timestep):
-            spec = loader.specs[timestep.source]
-            return {next(iter(spec.action)): torch.full((spec.num_envs,), timestep.ticket.step % 2)}
-
-        seen = []
-        for item in loader.drive(actor, num_steps=3):
-            timestep = item.timesteps if isinstance(item, ae.Trajectory) else item
-            seen.append((item.source, timestep.reward.tolist(), timestep.step_type.tolist()))
-        loader.close()
-        return seen
-
     assert trajectories(make_loader(0, steps_per_epoch=30)) == trajectories(on_ray(steps_per_epoch=30))
-
-    def episodes(**backend) -> list:
-        loader = ae.Loader(ae.GymnasiumEnv("CartPole-v1", num_envs=3), in_flight=2, episodes=10, **backend)
-        seen = []
-        for _ in range(2):
-            for timestep in loader:
-                seen.append((timestep.ticket.slot, timestep.step_type.tolist(), timestep.reward.tolist()))
-                timestep.reply(torch.ones(3, dtype=torch.int64))
-        loader.close()
-        return seen
-
     assert episodes() == episodes(num_workers=1, backend="ray")
 
 

@@ -1,6 +1,5 @@
 """Stages on the trainer's side: the same timesteps and states as where all of a pipeline runs in one place."""
 
-import io
 import os
 import signal
 
@@ -9,10 +8,8 @@ import torch
 
 import aexp_torch as ae
 from aexp_torch.errors import SpecError
-from aexp_torch.specs import flatten
 from aexp_torch.testing import CountingEnv
-
-ROWS = {"x": torch.arange(10.0)[:, None], "y": torch.arange(10) % 3}
+from tests.loading.mixed import ROWS, answer, rewards_with_few_answers, run, through_disk
 
 
 class Flip(ae.Stage):
@@ -37,35 +34,6 @@ def make_loader(num_workers: int, **options) -> ae.Loader:
         .pipe(Flip),
     }
     return ae.Loader(envs, num_workers=num_workers, **{"in_flight": 2, "steps_per_epoch": 90, "seed": 3, **options})
-
-
-def describe(timestep: ae.TimeStep) -> tuple:
-    leaves = [(path, None if leaf is None else leaf.tolist()) for path, leaf in sorted(flatten(timestep.observation))]
-    signals = (timestep.step_type.tolist(), timestep.reward.tolist(), timestep.discount.tolist())
-    return timestep.source, timestep.ticket.slot, timestep.ticket.step, *signals, leaves
-
-
-def answer(loader: ae.Loader, timestep: ae.TimeStep) -> None:
-    spec = loader.specs[timestep.source]
-    if spec.action:
-        timestep.reply(torch.full((spec.num_envs,), timestep.ticket.step // 2 % 2))
-
-
-def run(loader: ae.Loader, stop: int | None = None) -> list[tuple]:
-    seen = []
-    for timestep in loader:
-        seen.append(describe(timestep))
-        answer(loader, timestep)
-        if len(seen) == stop:
-            break
-    return seen
-
-
-def through_disk(state: dict) -> dict:
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    buffer.seek(0)
-    return torch.load(buffer, weights_only=True)
 
 
 @pytest.fixture(scope="module")
@@ -125,14 +93,7 @@ def test_a_step_that_was_not_completed_is_handed_out_once_more(alone, num_worker
 def test_streams_go_on_without_an_answer(on_missing):
     def rewards(num_workers: int) -> list:
         env = CountingEnv(num_actions=2).pipe(ae.TrainerSide).pipe(Flip)
-        loader = ae.Loader(env, num_workers=num_workers, in_flight=2, steps_per_epoch=20, on_missing=on_missing)
-        seen = []
-        for number, timestep in enumerate(loader):
-            seen.append(timestep.reward.tolist())
-            if number % 3 == 0:
-                timestep.reply(torch.tensor([1, 0]))
-        loader.close()
-        return seen
+        return rewards_with_few_answers(env, num_workers=num_workers, on_missing=on_missing)
 
     assert rewards(0) == rewards(1)
 

@@ -18,7 +18,7 @@ import aexp_torch as ae
 from aexp_torch.errors import FeedbackError, SpecError
 from aexp_torch.specs import flatten
 from aexp_torch.testing import CountingEnv
-from tests.loading.mixed import answer, describe, make_loader, run
+from tests.loading.mixed import answer, describe, episodes, make_loader, rewards_with_few_answers, run, trajectories
 
 
 @pytest.fixture(scope="module")
@@ -229,19 +229,8 @@ def test_a_missing_answer_is_known_at_once():
 
 @pytest.mark.parametrize("on_missing", ["repeat", "sample"])
 def test_streams_that_go_on_without_an_answer_do_so_in_workers(on_missing):
-    def rewards(num_workers: int) -> list:
-        loader = ae.Loader(
-            CountingEnv(), num_workers=num_workers, in_flight=2, steps_per_epoch=20, on_missing=on_missing
-        )
-        seen = []
-        for number, timestep in enumerate(loader):
-            seen.append(timestep.reward.tolist())
-            if number % 3 == 0:
-                timestep.reply(torch.tensor([1, 2]))
-        loader.close()
-        return seen
-
-    assert rewards(0) == rewards(1)
+    zero, one = (rewards_with_few_answers(CountingEnv(), num_workers=count, on_missing=on_missing) for count in (0, 1))
+    assert zero == one
 
 
 def test_answers_are_checked_where_they_are_given():
@@ -282,34 +271,9 @@ def test_a_loader_that_was_closed_amid_a_step_starts_over(alone):
 
 
 def test_drive_and_evaluation_run_in_workers():
-    def trajectories(num_workers: int) -> list:
-        loader = make_loader(num_workers, steps_per_epoch=30)
-
-        def actor(timestep):
-            spec = loader.specs[timestep.source]
-            return {next(iter(spec.action)): torch.full((spec.num_envs,), timestep.ticket.step % 2)}
-
-        seen = []
-        for item in loader.drive(actor, num_steps=3):
-            timestep = item.timesteps if isinstance(item, ae.Trajectory) else item
-            seen.append((item.source, timestep.reward.tolist(), timestep.step_type.tolist()))
-        loader.close()
-        return seen
-
-    assert trajectories(0) == trajectories(2)
-
-    def episodes(num_workers: int) -> list:
-        env = ae.GymnasiumEnv("CartPole-v1", num_envs=3)
-        loader = ae.Loader(env, num_workers=num_workers, in_flight=2, episodes=10)
-        seen = []
-        for _ in range(2):
-            for timestep in loader:
-                seen.append((timestep.ticket.slot, timestep.step_type.tolist(), timestep.reward.tolist()))
-                timestep.reply(torch.ones(3, dtype=torch.int64))
-        loader.close()
-        return seen
-
-    assert episodes(0) == episodes(1)
+    none, two = (trajectories(make_loader(count, steps_per_epoch=30)) for count in (0, 2))
+    assert none == two
+    assert episodes() == episodes(num_workers=1)
 
 
 SCRIPT = """

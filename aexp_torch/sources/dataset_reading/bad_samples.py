@@ -28,11 +28,6 @@ class BadSamples:
         self._has_warned = False
         self.indices: set[int] = set()
 
-    @property
-    def skips(self) -> bool:
-        """Whether bad samples are left out."""
-        return self._skips
-
     @contextmanager
     def uncounted(self) -> Iterator[None]:
         """Does not count what is met while something is only looked at: its turn comes."""
