@@ -1,9 +1,13 @@
 """Every example runs, and shows what it says."""
 
+import contextlib
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -20,7 +24,7 @@ def run(number: int, **arguments):
 
 
 def test_every_example_has_a_test():
-    assert [path.name[:2] for path in EXAMPLES] == ["01", "02", "03", "04", "05", "06"]
+    assert [path.name[:2] for path in EXAMPLES] == ["01", "02", "03", "04", "05", "06", "07"]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
@@ -73,3 +77,44 @@ def test_ranks_of_torchrun(tmp_path):
     ended = subprocess.run([*command, f"--folder={tmp_path}", "--max_steps=200"], check=False, **options)
     assert ended.returncode == 0, ended.stderr
     assert (tmp_path / "last.ckpt").exists() and ended.stdout.count("test/digits/accuracy") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_ranks_of_ray_train_go_on_after_one_is_killed(tmp_path):
+    command = [sys.executable, str(EXAMPLES[6]), f"--folder={tmp_path}", "--epochs=3", "--steps_per_epoch=30"]
+    with (
+        tempfile.TemporaryDirectory(prefix="r", ignore_cleanup_errors=True) as short,
+        open(tmp_path / "log", "w+") as log,
+    ):
+        environment = {**os.environ, "PYTHONPATH": str(EXAMPLES[6].parents[1]), "RAY_TMPDIR": short}  # sockets go there
+        with subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment) as process:
+            try:
+                _wait_for(lambda: list(tmp_path.glob("generalist/checkpoint_*")), process)
+                ranks = _processes("ray::RayTrainWorker")
+                assert len(ranks) == 2
+                os.kill(ranks[1], signal.SIGKILL)
+                process.wait(200)
+            finally:
+                process.kill()
+        log.seek(0)
+        output = log.read()
+    assert process.returncode == 0, output
+    assert "RETRY" in output, output
+    assert any(line.startswith("{") and "'epoch': 2" in line for line in output.splitlines()), output
+
+
+def _processes(title: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if entry.read_bytes().startswith(title.encode()):
+                found.append(int(entry.parent.name))
+    return found
+
+
+def _wait_for(condition, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.2)

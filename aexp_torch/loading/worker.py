@@ -147,8 +147,10 @@ def run(lines: list[Line], board: SharedMemory, work: Bell, trainer: Bell, conne
     words, size = board.words, len(board.words) - 1
     runners = [Runner(line) for line in lines]
     done = 0
-    while os.getppid() == parent:
-        if not work.wait(lambda: words[0] != done, ALIVE_SECONDS):  # noqa: B023 (the loop's own `done`)
+    while True:
+        if words[0] == done and not work.wait(lambda: words[0] != done, ALIVE_SECONDS):  # noqa: B023 (the loop's own)
+            if os.getppid() != parent:
+                return
             continue
         line = words[1 + done % size]
         done += 1
