@@ -98,7 +98,7 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 def number(value: float) -> str:
     """Returns three digits that matter, and thousands with commas."""
-    if abs(value) >= 1000:
+    if abs(value) >= 999.5:
         digits = len(str(int(abs(value)))) - 3
         return f"{round(value, -digits):,.0f}"
     return f"{value:.3g}"

@@ -3,6 +3,7 @@
 Both are file descriptors that a forked child inherits and a spawned one is given (Linux: memfd and eventfd).
 """
 
+import errno
 import mmap
 import os
 import select
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.context import get_spawning_popen
 from multiprocessing.reduction import DupFd
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,10 +43,12 @@ class SharedMemory:
         self.size = size
         self._fd = os.memfd_create("aexp")
         try:
+            if size > (free := free_memory()):  # to take it would end some process, not raise an error
+                raise OSError(errno.ENOMEM, f"{free / 2**20:,.1f} MiB are free")
             os.posix_fallocate(self._fd, 0, size)
         except OSError as error:
             raise AexpError(
-                f"Loader: expected {size / 2**20:.1f} MiB of shared memory for {what}, there is less ({error})."
+                f"Loader: expected {size / 2**20:,.1f} MiB of shared memory for {what}, there is less ({error.strerror})."
                 " Use fewer slots (in_flight), fewer lanes, or a machine or container with more memory."
             ) from error
         self._attach()
@@ -142,6 +146,31 @@ class Bell:
 
     def __del__(self):
         os.close(self._fd)
+
+
+def free_memory(system: Path = Path("/")) -> int:
+    """Returns how many bytes this process may still take: what the machine has, or less where its control group says so.
+
+    Args:
+      system: where /proc and /sys are.
+    """
+    lines = (system / "proc/meminfo").read_text().splitlines()
+    free = [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    for group in (system / "proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = group.split(":", 2)
+        if controllers not in ("", "memory"):
+            continue
+        root, limit, used, cache = (
+            ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file")
+            if not controllers
+            else ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        )
+        for folder in {system / root / path.strip("/"), system / root}:  # within a container the path may not be there
+            with suppress(OSError, ValueError):  # no such group, or "max": no limit
+                stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+                taken = int((folder / used).read_text()) - int(stat.get(cache, 0))
+                free.append(int((folder / limit).read_text()) - taken)
+    return min(free)
 
 
 def _duplicate(fd: int) -> Any:

@@ -11,12 +11,15 @@ import textwrap
 import time
 
 import joblib
+import numpy as np
 import pytest
 import torch
+from dm_env import specs
 
 import aexp_torch as ae
-from aexp_torch.errors import FeedbackError, SpecError
-from aexp_torch.specs import flatten
+from aexp_torch.errors import AexpError, FeedbackError, SpecError
+from aexp_torch.loading.shared import free_memory
+from aexp_torch.specs import EnvSpec, flatten
 from aexp_torch.testing import CountingEnv
 from tests.loading.mixed import answer, describe, episodes, make_loader, rewards_with_few_answers, run, trajectories
 
@@ -314,3 +317,43 @@ def test_nothing_is_left_behind(how):
         time.sleep(0.1)
     assert all(map(_gone, workers))
     assert not [name for name in set(os.listdir("/dev/shm")) - before if "aexp" in name]
+
+
+class Enormous(CountingEnv):
+    """Promises an observation of 16 TiB a lane."""
+
+    def make_specs(self):
+        """Changes the observation."""
+        ((name, spec),) = super().make_specs().items()
+        observation = {"x": specs.Array((2**42,), np.float32)}
+        return {name: EnvSpec(observation, spec.action, num_envs=spec.num_envs)}
+
+
+def test_a_slot_that_needs_more_memory_than_there_is_says_how_much():
+    with pytest.raises(AexpError, match=r"expected 100,663,296\.\d MiB of shared memory for .*MiB are free.*in_flight"):
+        ae.Loader(Enormous(1), num_workers=1, steps_per_epoch=4)
+    assert not multiprocessing.active_children()
+
+
+V1 = {"limit_in_bytes": 4000, "usage_in_bytes": 1500, "stat": "cache 7\ntotal_inactive_file 500"}
+V2 = {"max": 4000, "current": 1500, "stat": "anon 7\ninactive_file 500"}
+
+
+@pytest.mark.parametrize(
+    ("group", "folder", "files", "free"),
+    [
+        ("4:memory:/pod/one", "sys/fs/cgroup/memory/pod/one", V1, 3000),
+        ("0::/pod", "sys/fs/cgroup/pod", V2, 3000),
+        ("0::/elsewhere", "sys/fs/cgroup", V2, 3000),  # as a container sees its own group
+        ("0::/", "sys/fs/cgroup", {**V2, "max": "max"}, 8192),
+        ("1:cpu:/pod", "sys/fs/cgroup/cpu/pod", {}, 8192),
+    ],
+)
+def test_memory_is_what_the_control_group_leaves(group, folder, files, free, tmp_path):
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 9 kB\nMemAvailable: 8 kB\n")
+    (tmp_path / "proc/self/cgroup").write_text(f"{group}\n3:pids:/\n")
+    (tmp_path / folder).mkdir(parents=True)
+    for name, text in files.items():
+        (tmp_path / folder / f"memory.{name}").write_text(f"{text}\n")
+    assert free_memory(tmp_path) == free
