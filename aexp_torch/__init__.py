@@ -3,6 +3,7 @@
 from aexp_torch.adapters import register_stage, to_datapipe, to_dm_env, to_gymnasium, to_gymnasium_vector, to_node
 from aexp_torch.catalog import digits
 from aexp_torch.composition import Composition, Interleave, Multitasking, SynEnv
+from aexp_torch.drawing import Drawing, draw
 from aexp_torch.env import Env, Stage
 from aexp_torch.errors import ActionError, AexpError, EndOfStream, FeedbackError, MissingDependencyError, SpecError
 from aexp_torch.loading import Loader, Trajectory, evaluate
@@ -57,6 +58,7 @@ __all__ = [
     "ClipReward",
     "Composition",
     "DatasetEnv",
+    "Drawing",
     "DropKeyValue",
     "Dropout",
     "DynamicTimescaled",
@@ -101,6 +103,7 @@ __all__ = [
     "Trajectory",
     "UniformSampler",
     "digits",
+    "draw",
     "evaluate",
     "export_minari",
     "import_minari",

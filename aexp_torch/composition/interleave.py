@@ -74,6 +74,7 @@ class Interleave(Composition):
                 raise SpecError(f"Interleave: expected a non-empty list or a function of the step, got {pattern!r}.")
             pattern = tuple(_place(item, given, names) for item in pattern)
         self.pattern = pattern
+        self.given_after_done = after_done
         self.done, self.after_done = check_done(done, after_done, "Interleave")
         if self.done is not None:
             one_source_each(self.environments, "Interleave")

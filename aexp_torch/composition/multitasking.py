@@ -77,6 +77,7 @@ class Multitasking(JoinedComposition):
         **options: Any,
     ):
         super().__init__(envs, name, **options)
+        self.given_after_done = after_done
         self.done, self.after_done = check_done(done, after_done, "Multitasking")
         if reward not in ("sum", "mean", "dict") and not callable(reward):
             raise SpecError(f"Multitasking: expected reward 'sum', 'mean', 'dict' or a function, got {reward!r}.")

@@ -128,7 +128,7 @@ class Loader:
             raise SpecError(f"Loader: expected uneven='cycle', 'pad' or 'stop', got {uneven!r}.")
         if episodes is not None and uneven == "cycle":
             uneven = "pad"
-        self._rank, self._world_size = rank, world_size
+        self._rank, self.world_size, self.backend = rank, world_size, backend
         self.episodes, self.until = episodes, until
         self.resume_epochs = resume_epochs and episodes is None
         envs = _named(env, {"on_missing": on_missing, "feedback_timeout": feedback_timeout})
@@ -136,7 +136,7 @@ class Loader:
         if on_bad_sample is not None:
             _set_bad_sample_options(envs, on_bad_sample, max_bad_samples)
         self._bad_samples = {name: 0 for name, member in envs.items() if member.skips_bad_samples}
-        self._num_slots = len(numbers) * world_size
+        self.in_flight = len(numbers) * world_size
         self._mixture = Mixture(list(envs), weights, seed)
         self._workers: Sequence[RemoteWorker]
         if backend == "process" and ray_options is None:
@@ -147,7 +147,7 @@ class Loader:
         place: dict[str, Any] = {
             "seed": seed,
             "numbers": numbers,
-            "num_slots": self._num_slots,
+            "num_slots": self.in_flight,
             "seed_prefix": seed_prefix,
             "world_size": world_size,
             "uneven": uneven,
@@ -171,11 +171,26 @@ class Loader:
         self._replay: tuple[str, int, dict | None] | None = None  # to be handed out once more
 
     @property
+    def environments(self) -> dict[str, Env]:
+        """`{name: environment}` of what is mixed: that of the first slot."""
+        return {name: slots.envs[0] for name, slots in self._slots.items()}
+
+    @property
     def specs(self) -> dict[str, EnvSpec]:
         """`{source name: EnvSpec}` of everything that is mixed."""
         if self._specs is None:
-            self._specs = {name: spec for slots in self._slots.values() for name, spec in slots.envs[0].specs.items()}
+            self._specs = {name: spec for env in self.environments.values() for name, spec in env.specs.items()}
         return self._specs
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The share of the steps that each of them has, by the weights of this step; together 1."""
+        return self._mixture.shares
+
+    @property
+    def num_workers(self) -> int:
+        """How many processes, or actors, step the slots; 0: this one does."""
+        return len(self._workers)
 
     @property
     def restarts(self) -> int:
@@ -254,7 +269,7 @@ class Loader:
         for name, slots in self._slots.items():
             left = [env.stream_length for env in slots.envs]
             quotas = {
-                source: EpisodeQuota(self.episodes, spec.num_envs, self._num_slots, slots.numbers)
+                source: EpisodeQuota(self.episodes, spec.num_envs, self.in_flight, slots.numbers)
                 for source, spec in slots.envs[0].specs.items()
             }
             while True:
@@ -335,7 +350,7 @@ class Loader:
                         " LAST. Give it epochs=1, or use steps_per_epoch."
                     )
                 if length is None:
-                    lanes = min(spec.num_envs for spec in env.specs.values()) * self._num_slots
+                    lanes = min(spec.num_envs for spec in env.specs.values()) * self.in_flight
                     rounds = -(-self.episodes // lanes)
                     if env.max_episode_steps is None:
                         return UNBOUNDED
@@ -356,8 +371,8 @@ class Loader:
             repeat = (name, place, packed or self._slots[name].left_behind(place))
         return {
             "rank": self._rank,
-            "world_size": self._world_size,
-            "in_flight": self._num_slots,
+            "world_size": self.world_size,
+            "in_flight": self.in_flight,
             "steps_per_epoch": self.steps_per_epoch,
             "position": self._position - int(replay and self._current is not None),
             "turn": self._turn,
@@ -395,7 +410,7 @@ class Loader:
 
     def own_part(self, states: Sequence[dict]) -> int | None:
         """Returns the place of the state that this loader goes on from exactly; None if it needs all of them."""
-        own = self._rank, self._world_size, self._num_slots
+        own = self._rank, self.world_size, self.in_flight
         found = [(each["rank"], each["world_size"], each["in_flight"]) for each in states]
         return found.index(own) if own in found else None
 
@@ -412,8 +427,8 @@ class Loader:
         found = [each["rank"] for each in states]
         if found != list(range(before[0])) or len({(each["world_size"], each["in_flight"]) for each in states}) > 1:
             raise SpecError(
-                f"Loader.load_state_dict: expected the state of rank {self._rank} of {self._world_size} with"
-                f" in_flight={self._num_slots}, or the states of all ranks of another division, got those of ranks"
+                f"Loader.load_state_dict: expected the state of rank {self._rank} of {self.world_size} with"
+                f" in_flight={self.in_flight}, or the states of all ranks of another division, got those of ranks"
                 f" {found} of {before[0]} with in_flight={before[1]}. Give a list with the state of every rank."
             )
         self._check_divisible(before)

@@ -73,6 +73,15 @@ class Mixture:
             )
         return list(accumulate(values))
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """How likely each name is to be drawn at this step; together 1."""
+        cumulative = self._cumulative if self._schedule is None else self._check(self._schedule(self.step))
+        return {
+            name: (high - low) / cumulative[-1]
+            for name, low, high in zip(self.names, [0.0, *cumulative], cumulative, strict=False)
+        }
+
     def state_dict(self) -> dict:
         """Returns the step and the generator."""
         return {"step": self.step, "generator": pack_generator(self._generator)}

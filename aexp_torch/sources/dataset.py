@@ -100,6 +100,7 @@ class DatasetEnv(Env):
     ):
         super().__init__(name, seed=seed, on_missing=on_missing, feedback_timeout=feedback_timeout)
         mode = mode or ("joint" if loss is None else "delayed")
+        self.given_episode = episode
         if episode == "auto":
             episode = None if epochs is None else "pass"
         _check_options(mode, loss, episode, epochs)

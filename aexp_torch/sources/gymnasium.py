@@ -68,7 +68,7 @@ class GymnasiumEnv(Env):
         if not isinstance(num_envs, int) or num_envs < 1:
             raise SpecError(f"GymnasiumEnv: expected num_envs of at least 1, got {num_envs!r}.")
         self.id_or_factory, self.num_envs, self.kwargs = id_or_factory, num_envs, kwargs
-        self.vectorization = self._choose(vectorization)
+        self.given_vectorization, self.vectorization = vectorization, self._choose(vectorization)
         self._home = os.getpid() if _is_live(id_or_factory) else None
 
     def _choose(self, vectorization: str) -> str:

@@ -77,7 +77,7 @@ class Advantage(Stage):
             )
         self.order, self.baseline, self.key = order, baseline, key
         self.beta = 0.0 if baseline == "difference" else beta
-        self.last_only, self.reset_each_episode = last_only, reset
+        self.last_only, self.given_reset = last_only, reset
 
     def on_open(self) -> None:
         """Starts without baselines."""
@@ -117,7 +117,7 @@ class Advantage(Stage):
             np.subtract(ladder[:, n], before[:, n], out=ladder[:, n + 1])
         after = np.float32(self.beta) * before + np.float32(1 - self.beta) * ladder[:, :-1]
         if first.any():
-            after[first] = 0.0 if self.reset_each_episode else before[first]
+            after[first] = 0.0 if self.given_reset else before[first]
         if self.held is not None:
             held = self.held.numpy()
             after[held] = before[held]

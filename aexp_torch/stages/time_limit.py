@@ -38,7 +38,7 @@ class TimeLimit(Stage):
         if not isinstance(max_episode_steps, int) or max_episode_steps < 1:
             raise SpecError(f"TimeLimit: expected max_episode_steps of at least 1, got {max_episode_steps!r}.")
         require_lane_control(env, "TimeLimit")
-        self.limit = max_episode_steps
+        self.given_max_episode_steps = self.limit = max_episode_steps
 
     def on_open(self) -> None:
         """Starts to count."""

@@ -64,7 +64,7 @@ class CountingEnv(Env):
         self.num_envs, self.num_actions, self.nested, self.random = num_envs, num_actions, nested, random
         self.lengths = tuple(lengths or range(3, 3 + num_envs))
         self.max_episode_steps = max(self.lengths)
-        self.given_stream_length = stream_length
+        self.given_lengths, self.given_stream_length = lengths, stream_length
 
     @property
     def stream_length(self) -> int | None:

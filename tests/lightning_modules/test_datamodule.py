@@ -304,7 +304,7 @@ def test_every_option_of_a_loader_can_be_given():
 def test_options_reach_the_loader():
     data = make_data(in_flight=4, num_workers=1, step_timeout=7.0, max_restarts=9, on_missing="repeat")
     loader = data.train_dataloader().streams
-    assert loader._num_slots == 4 and [worker.step_timeout for worker in loader._workers] == [7.0]
+    assert loader.in_flight == 4 and [worker.step_timeout for worker in loader._workers] == [7.0]
     assert all(env.on_missing == "repeat" for slots in loader._slots.values() for env in slots.envs)
     assert not data.val_dataloader().streams._workers
 
