@@ -20,6 +20,7 @@ from aexp_torch.testing.check_streams import (
 from aexp_torch.testing.check_timesteps import check_data, check_episodes, check_signals, validate
 from aexp_torch.testing.counting import CountingEnv
 from aexp_torch.testing.fake_gym import FakeGymEnv
+from aexp_torch.testing.timeline import timeline
 
 __all__ = [
     "CountingEnv",
@@ -38,5 +39,6 @@ __all__ = [
     "check_seeds",
     "check_signals",
     "check_spawn",
+    "timeline",
     "validate",
 ]
