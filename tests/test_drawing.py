@@ -201,10 +201,11 @@ def nodes_of(node: Node) -> list[Node]:
     return [each for edge in node.edges for each in nodes_of(edge.node)] + [node]
 
 
-def points_of(path: ElementTree.Element) -> list[tuple[float, float]]:
-    """Returns the corners of a line."""
+def lines_of(path: ElementTree.Element) -> list[tuple[float, float, float, float]]:
+    """Returns the straight lines between the corners of a way."""
     numbers = [float(number) for number in re.findall(r"-?\d+\.\d+", path.get("d"))]
-    return list(zip(numbers[::2], numbers[1::2]))
+    corners = zip(numbers[::2], numbers[1::2])
+    return [(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)) for (x0, y0), (x1, y1) in pairwise(corners)]
 
 
 @pytest.mark.parametrize("name", DRAWN)
@@ -236,12 +237,13 @@ def test_nothing_is_drawn_over_anything(name):
     assert not any(overlap(one, other) for one, other in combinations(texts, 2))
     for text in texts:  # beside all boxes, or in one
         assert sum(overlap(text, each) for each in boxes) == sum(within(text, each) for each in boxes) <= 1
-    for path in elements(svg, "path", "down") + elements(svg, "path", "up"):
-        for (x0, y0), (x1, y1) in pairwise(points_of(path)):
-            line = (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
-            assert within(line, page)
-            assert not any(overlap(line, (x + 1, y + 1, right - 1, below - 1)) for x, y, right, below in boxes)
-            assert not any(overlap(line, text) for text in texts)
+    ways = [lines_of(path) for path in elements(svg, "path", "down") + elements(svg, "path", "up")]
+    for line in (line for way in ways for line in way):
+        assert within(line, page)
+        assert not any(overlap(line, (x + 1, y + 1, right - 1, below - 1)) for x, y, right, below in boxes)
+        assert not any(overlap(line, text) for text in texts)
+    for way, other in combinations(ways, 2):
+        assert not any(overlap(one, two) for one in way for two in other)  # do not cross
 
 
 @pytest.mark.parametrize("name", DRAWN)
