@@ -294,6 +294,9 @@ class RayWorker(RemoteWorker):
         self._inbox.forget(self)
         self._inbox.empty()
 
+    def __del__(self):
+        self.stop()
+
 
 def _numbers(resources: dict[str, float]) -> dict[str, float]:
     """Leaves out what names a node or counts bytes."""

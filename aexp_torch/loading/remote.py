@@ -204,6 +204,3 @@ class RemoteWorker(ABC):
 
     def __str__(self) -> str:
         return f"worker {self.number}"
-
-    def __del__(self):
-        self.stop()

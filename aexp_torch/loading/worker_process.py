@@ -4,12 +4,13 @@ import multiprocessing
 import os
 import signal
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 from aexp_torch.loading.remote import Failure, RemoteWorker
 from aexp_torch.loading.shared import Bell, SharedMemory
-from aexp_torch.loading.worker import CALL, pack, run
+from aexp_torch.loading.worker import CALL, Line, pack, run
 
 __all__ = ["Worker"]
 
@@ -27,7 +28,7 @@ class Worker(RemoteWorker):
       bell: wakes the trainer.
     """
 
-    _process: Any = None
+    _process: "Process | None" = None
 
     def __init__(self, number: int, context: str, step_timeout: float, bell: Bell):
         super().__init__(number, step_timeout)
@@ -39,42 +40,35 @@ class Worker(RemoteWorker):
         """Whether it has been started and not stopped."""
         return self._process is not None
 
-    def start(self) -> None:
-        """Starts the process; does nothing where it runs."""
-        if self._process is not None:
-            return
-        self._bell = Bell()
-        self._board = SharedMemory(8 * (len(self._lines) + 2), f"worker {self.number}")
-        self._words = self._board.words
-        self.connection, theirs = self._context.Pipe()
-        arguments = (self._lines, self._board, self._bell, self._trainer_bell, theirs)
-        self._process = self._context.Process(
-            target=run, args=arguments, name=f"aexp-worker-{self.number}", daemon=True
-        )
-        self._process.start()
-        theirs.close()
-        self._trainer_bell.watch(self._process.sentinel)
+    @property
+    def pid(self) -> int | None:
+        """The number of the process; None where it does not run."""
+        return None if self._process is None else self._process.process.pid
+
+    def start(self) -> "Process":
+        """Starts the process where it does not run, and returns it."""
+        if self._process is None:
+            board = SharedMemory(8 * (len(self._lines) + 2), f"worker {self.number}")
+            name = f"aexp-worker-{self.number}"
+            self._process = Process(self._context, name, self._lines, board, self._trainer_bell)
+            # When this object is garbage, what the process needs to be ended is not yet.
+            self._finalizer = weakref.finalize(self, self._process.stop)
+        return self._process
 
     def ask(self, line: int) -> None:
         """Has a slot take the step that its control words describe; starts the worker where that is needed."""
-        if self._process is None:
-            self.start()
-        words = self._words
-        asked = words[0]
-        words[1 + asked % (len(words) - 1)] = line
-        words[0] = asked + 1
-        self._bell.ring()
+        (self._process or self.start()).ask(line)
 
     def exchange(self, message: bytes, who: str) -> bytes:
         """Sends a message and returns the reply."""
-        self.start()
+        process = self.start()
         try:
-            self.connection.send_bytes(message)
-            self.ask(CALL)
-            self.wait_for(self.connection.poll, who)
-            return self.connection.recv_bytes()
+            process.connection.send_bytes(message)
+            process.ask(CALL)
+            self.wait_for(process.connection.poll, who)
+            return process.connection.recv_bytes()
         except (OSError, EOFError):
-            self._process.join(ALIVE_SECONDS)
+            process.process.join(ALIVE_SECONDS)
             raise self._lost(who) from None
 
     def wait_for(self, ready: Callable[[], Any], who: str) -> None:
@@ -85,7 +79,7 @@ class Worker(RemoteWorker):
         """
         deadline = 0.0
         while not self._trainer_bell.wait(ready, ALIVE_SECONDS):
-            if not self._process.is_alive():
+            if not self._process.process.is_alive():
                 if ready():
                     return
                 raise self._lost(who)
@@ -95,7 +89,7 @@ class Worker(RemoteWorker):
                 raise self.too_slow(who)
 
     def _lost(self, who: str) -> Failure:
-        code = self._process.exitcode
+        code = self._process.process.exitcode
         how = f"exit code {code}" if code is None or code >= 0 else f"exit code {code}, {signal.Signals(-code).name}"
         return Failure(
             who,
@@ -107,23 +101,68 @@ class Worker(RemoteWorker):
         """Ends it at once."""
         if self._process is not None:
             self._process.kill()
-            self._end()
+            self._forget()
 
     def stop(self) -> None:
         """Ends it, if this process has started it."""
-        if self._process is not None and self._owner == os.getpid():  # not in a child that was forked meanwhile
-            try:
-                self.connection.send_bytes(LEAVE)
-                self.ask(CALL)
-            except OSError:  # it has just gone
-                pass
-            self._process.join(2.0)
-            self._process.kill()
-            self._end()
+        if self._process is not None:
+            self._process.stop()
+            self._forget()
 
-    def _end(self) -> None:
-        process, self._process = self._process, None
-        self._trainer_bell.forget(process.sentinel)
-        process.join()
-        process.close()
-        self.connection.close()
+    def _forget(self) -> None:
+        self._finalizer.detach()
+        self._process = None
+
+
+class Process:
+    """Is a process that runs slots, and all that reaches it.
+
+    Args:
+      context: of multiprocessing, which starts it.
+      name: of the process.
+      lines: its slots.
+      board: where it is asked; see `worker.run`.
+      trainer_bell: wakes the trainer.
+    """
+
+    def __init__(self, context: Any, name: str, lines: list[Line], board: SharedMemory, trainer_bell: Bell):
+        self._bell, self._board, self._trainer_bell = Bell(), board, trainer_bell
+        self._words = board.words
+        self._owner = os.getpid()
+        self.connection, theirs = context.Pipe()
+        arguments = (lines, board, self._bell, trainer_bell, theirs)
+        self.process = context.Process(target=run, args=arguments, name=name, daemon=True)
+        self.process.start()
+        theirs.close()
+        trainer_bell.watch(self.process.sentinel)
+        self._ended = False
+
+    def ask(self, line: int) -> None:
+        """Puts a slot, or `CALL`, on the board."""
+        words = self._words
+        asked = words[0]
+        words[1 + asked % (len(words) - 1)] = line
+        words[0] = asked + 1
+        self._bell.ring()
+
+    def stop(self) -> None:
+        """Asks it to leave, and ends it where it does not; does nothing in a child that was forked meanwhile."""
+        if self._ended or self._owner != os.getpid():
+            return
+        try:
+            self.connection.send_bytes(LEAVE)
+            self.ask(CALL)
+        except OSError:  # it has just gone
+            pass
+        self.process.join(2.0)
+        self.kill()
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        if not self._ended:
+            self._ended = True
+            self.process.kill()
+            self._trainer_bell.forget(self.process.sentinel)
+            self.process.join()
+            self.process.close()
+            self.connection.close()

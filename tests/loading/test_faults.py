@@ -19,7 +19,7 @@ ANSWER = torch.tensor([1, 2])
 
 
 def kill_worker(loader: ae.Loader) -> None:
-    worker = loader._workers[0]._process
+    worker = loader._workers[0]._process.process
     os.kill(worker.pid, signal.SIGKILL)
     worker.join()
 

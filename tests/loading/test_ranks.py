@@ -476,7 +476,7 @@ def test_a_worker_that_is_lost_after_a_division_goes_on_within_the_pass(kind):
     stream = iter(new)
     timesteps += [snapshot(next(stream)), snapshot(next(stream))]
     for worker in new._workers:
-        os.kill(worker._process.pid, signal.SIGKILL)
+        os.kill(worker.pid, signal.SIGKILL)
     with pytest.warns(UserWarning, match="Restarted"):  # two may have been made before, the third was not
         timesteps += [snapshot(next(stream)) for _ in range(3)]
     new.close()

@@ -124,7 +124,7 @@ def test_a_worker_below_that_is_lost_is_replaced():
         for number, timestep in enumerate(loader):
             seen.append(timestep.step_type[0].item())
             if number == 4:
-                os.kill(loader._workers[0]._process.pid, signal.SIGKILL)
+                os.kill(loader._workers[0].pid, signal.SIGKILL)
             timestep.reply(torch.tensor([0, 1]))
         return seen
 

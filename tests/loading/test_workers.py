@@ -319,6 +319,19 @@ def test_nothing_is_left_behind(how):
     assert not [name for name in set(os.listdir("/dev/shm")) - before if "aexp" in name]
 
 
+def test_a_loader_that_is_garbage_ends_its_workers_in_whatever_order_it_is_collected():
+    gc.collect()
+    descriptors = len(os.listdir("/proc/self/fd"))
+    loader = make_loader(2)
+    next(iter(loader))
+    loader.itself = loader  # so that its parts are collected together, in an order that nobody knows
+    workers = [worker.pid for worker in loader._workers]
+    del loader
+    gc.collect()  # what a finalizer raises is a failure of this test, too
+    assert all(map(_gone, workers))
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
 class Enormous(CountingEnv):
     """Promises an observation of 16 TiB a lane."""
 
