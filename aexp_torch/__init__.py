@@ -15,7 +15,7 @@ from aexp_torch.replay import (
     export_minari,
     import_minari,
 )
-from aexp_torch.sources import DatasetEnv, GymnasiumEnv
+from aexp_torch.sources import DatasetEnv, GymnasiumEnv, Imaginary
 from aexp_torch.specs import EnvSpec, Modality
 from aexp_torch.stages import (
     Advantage,
@@ -71,6 +71,7 @@ __all__ = [
     "FrameStack",
     "Grayscale",
     "GymnasiumEnv",
+    "Imaginary",
     "Interleave",
     "Lambda",
     "Loader",

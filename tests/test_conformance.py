@@ -6,8 +6,10 @@ import inspect
 import shutil
 import tempfile
 
+import numpy as np
 import pytest
 import torch
+from dm_env import specs
 
 import aexp_torch as ae
 from aexp_torch.testing import (
@@ -92,6 +94,40 @@ def frozen() -> ae.Env:
     moments = {"mean": torch.tensor(2.0), "variance": torch.tensor(4.0), "count": 9.0}
     learned = {"CountingEnv:observation:observation": moments}
     return CountingEnv(3).pipe(ae.NormalizeObservation, frozen=True, statistics=learned)
+
+
+class Doubling(torch.nn.Module):
+    """Imagines counters that double, and add the action."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = torch.nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, observation: dict, action: dict) -> dict:
+        count = self.factor * observation["count"] + action["action"]
+        return {"predict:count": count, "predict:reward": count, "predict:discount": (count < 20).float()}
+
+
+def unsure(observation: dict, action: dict) -> dict:
+    rows = len(action["action"])
+    signals = {"predict:reward": action["action"].float(), "predict:discount": torch.full((rows,), 0.9)}
+    return {"predict:yes": torch.zeros(rows, 4), "predict:choice": torch.zeros(rows, 3), **signals}
+
+
+def some_count(generator: np.random.Generator, n: int) -> dict:
+    return {"count": torch.from_numpy(generator.random(n, np.float32))}
+
+
+def imagined_counts(start=None, **options) -> ae.Imaginary:
+    spec = ae.EnvSpec({"count": specs.Array((), np.float32)}, {"action": specs.DiscreteArray(3, np.int64)}, num_envs=3)
+    return ae.Imaginary(Doubling(), spec, start or {"count": torch.arange(5.0)}, 6, **options)
+
+
+def imagined_choices() -> ae.Imaginary:
+    observation = {"yes": specs.Array((4,), bool), "choice": specs.DiscreteArray(3, np.int64)}
+    spec = ae.EnvSpec(observation, {"action": specs.DiscreteArray(3, np.int64)})
+    start = {"yes": torch.eye(4, dtype=torch.bool), "choice": torch.tensor([0, 1, 2, 0])}
+    return ae.Imaginary(unsure, spec, start, 4, stochastic=True, num_envs=3)
 
 
 def unequal_lanes() -> dict:
@@ -281,6 +317,17 @@ ROWS = {
         "",
     ),
     "PredictInputs-interleave": (lambda: counters().pipe(ae.PredictInputs), "random partial"),
+    "Imaginary": (imagined_counts, "random partial"),
+    "Imaginary-start": (lambda: imagined_counts(some_count, threshold=1.0), "random partial"),
+    "Imaginary-stochastic": (imagined_choices, "random"),
+    "Imaginary-predicted": (
+        lambda: imagined_counts().pipe(ae.PredictInputs, signals=True, weight=0.1).pipe(ae.ObserveReward),
+        "random partial",
+    ),
+    "Imaginary-interleave": (
+        lambda: ae.Interleave({"live": CountingEnv(2), "imagined": imagined_counts()}).pipe(ae.PredictInputs),
+        "random partial",
+    ),
     "Advantage": (lambda: cart().pipe(ae.Advantage, order=2), "random partial"),
     "Advantage-difference": (
         lambda: counters().pipe(ae.Advantage, order=3, baseline="difference", reset=True),
@@ -464,6 +511,8 @@ SPAWNED = [
     "DynamicTimescaled-pools",
     "PenalizeCompute-action",
     "PredictInputs-horizon",
+    "Imaginary",
+    "Imaginary-stochastic",
     "Advantage-difference",
     "ObserveActions-executed",
     "Interleave",

@@ -12,6 +12,7 @@ from dm_env import specs as dm_specs
 from torch import Tensor
 
 from aexp_torch.errors import ActionError, SpecError
+from aexp_torch.prediction import revealed_keys
 from aexp_torch.specs import EnvSpec, describe, flatten, map_tree, path_name, unflatten
 from aexp_torch.specs.sample import zeros
 from aexp_torch.specs.union import places_in, union_of
@@ -27,8 +28,8 @@ class Structure:
 
     Equal specs of several sources share a key, unequal ones are `key@source`. What a timestep lacks is 0, and
     `mask:<key>`, a bool beside it, says whether it is there. There are masks where the specs tell that a key may be
-    absent: not every source has it, its modality is optional, or its source asks for predictions (`predict:y`: x and y
-    take turns). Other masks, which mark the rows that fill up a short minibatch, are left out.
+    absent: not every source has it, its modality is optional, or its source asks questions (`predict:y` of a dataset: x
+    and y take turns). Other masks, which mark the rows that fill up a short minibatch, are left out.
 
     Args:
       specs: `{source name: EnvSpec}` of the pipeline.
@@ -56,7 +57,7 @@ class Structure:
         masked = {}
         for path in leaves:
             having = [name for name, places in self._observed.items() if path in places]
-            takes_turns = any(key.startswith("predict:") for name in having for key in specs[name].action)
+            takes_turns = any(revealed_keys(specs[name]) for name in having)
             optional = any(_is_optional(specs[name], self._observed[name][path]) for name in having)
             if not _is_mask(path) and (takes_turns or optional or len(having) < len(specs) or _mask_of(path) in leaves):
                 masked[_mask_of(path)] = path

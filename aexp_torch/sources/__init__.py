@@ -8,5 +8,6 @@ What changes the timesteps of another environment is a stage.
 
 from aexp_torch.sources.dataset import DatasetEnv
 from aexp_torch.sources.gymnasium import GymnasiumEnv
+from aexp_torch.sources.imaginary import Imaginary
 
-__all__ = ["DatasetEnv", "GymnasiumEnv"]
+__all__ = ["DatasetEnv", "GymnasiumEnv", "Imaginary"]

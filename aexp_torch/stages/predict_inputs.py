@@ -1,26 +1,22 @@
 """PredictInputs: the agent says what it will see next, and is paid for being right."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatch
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
-from dm_env import specs
 from torch import Tensor
-from torch.nn import functional
 
 from aexp_torch.env import Env, Stage
 from aexp_torch.errors import ActionError, SpecError
-from aexp_torch.specs import EnvSpec, Modality, describe, flatten, map_tree, path_name, unflatten
+from aexp_torch.prediction import HIDDEN_REWARD, REWARD, Loss, Path, Target, find_targets
+from aexp_torch.specs import EnvSpec, flatten, map_tree, path_name, unflatten
 from aexp_torch.specs.infer import with_sides
 from aexp_torch.timestep import TimeStep
 
 __all__ = ["PredictInputs"]
-
-Path = tuple[str, ...]
-Loss = Callable[[Tensor, Tensor], Tensor]
-SIGNALS = ("reward", "discount")
 
 
 class PredictInputs(Stage):
@@ -38,7 +34,8 @@ class PredictInputs(Stage):
 
     Observation: unchanged.
     Action: gains `predict:{key}` for every key that is predicted (`predict:a` holds `b` where the key is `a/b`), and with
-    `signals` `predict:reward` and `predict:discount`, float32 [B], scored by squared error.
+    `signals` `predict:reward` and `predict:discount`, float32 [B], scored by squared error. The context of their modalities
+    begins with `next`.
 
     Args:
       env: the environment below.
@@ -48,7 +45,8 @@ class PredictInputs(Stage):
       weight: reward per unit of loss.
       mode: "add" changes the reward, "replace" leaves nothing but -weight times the loss.
       horizon: how many timesteps ahead, at least 1.
-      signals: asks for reward (before it is changed here) and discount, too: all that an imagined environment needs.
+      signals: asks for reward (before it is changed here) and discount, too: all that an imagined environment needs. An
+        agent that learns from what it is shown needs to see that reward: weight 0 leaves it as it is.
 
     Raises:
       SpecError: wrong options; no key fits; a key is in the action already; categorical values without bounds.
@@ -93,35 +91,26 @@ class PredictInputs(Stage):
         self._pending: dict[str, dict] = {}  # by source: {"predictions": tree [h, B, ...], "lanes": bool [h, B]}
         self._targets: dict[str, dict[Path, Target]] = {}
 
-    def _targets_of(self, source: str) -> "dict[Path, Target]":
+    def _targets_of(self, source: str) -> dict[Path, Target]:
         """Returns what is predicted of a source, by place in the prediction."""
         if source not in self._targets:
             self._targets[source] = self._find_targets(self.env.specs[source])
         return self._targets[source]
 
-    def _find_targets(self, spec: EnvSpec) -> "dict[Path, Target]":
-        modalities = dict(flatten(spec.modalities["observation"]))
-        found = {}
-        for path, leaf in flatten(spec.observation):
-            name = path_name(path)
-            if any(fnmatch(name, pattern) for pattern in self.keys):
-                loss = self.loss.get(name) if isinstance(self.loss, Mapping) else self.loss
-                found[f"predict:{path[0]}", *path[1:]] = Target(path, leaf, modalities[path], loss)
+    def _find_targets(self, spec: EnvSpec) -> dict[Path, Target]:
+        def wanted(name: str) -> bool:
+            return any(fnmatch(name, pattern) for pattern in self.keys)
+
+        def loss(name: str) -> Loss | None:
+            return self.loss.get(name) if isinstance(self.loss, Mapping) else self.loss
+
         names = [path_name(path) for path, _ in flatten(spec.observation)]
         unknown = sorted(set(self.loss) - set(names)) if isinstance(self.loss, Mapping) else []
-        if not found or unknown:
+        if not any(map(wanted, names)) or unknown:
             raise SpecError(
                 f"PredictInputs: expected keys= and loss= to name some of {names}, got {self.keys} and {unknown or None}."
             )
-        for signal in SIGNALS if self.signals else ():
-            if (f"predict:{signal}",) in found:
-                raise SpecError(
-                    f"PredictInputs: expected no observation {signal!r} with signals=True, there is one, and it is predicted"
-                    " as well. Leave it out with keys=, or ask for no signals."
-                )
-            real = Modality("flat", "real", signal)
-            found[(f"predict:{signal}",)] = Target(None, getattr(spec, signal), real, None, signal)
-        return found
+        return find_targets(spec, wanted, self.signals, loss)
 
     def on_spec(self, spec: EnvSpec) -> EnvSpec:
         """Adds the predictions to the action."""
@@ -135,6 +124,8 @@ class PredictInputs(Stage):
         predictions = unflatten([(path, target.spec) for path, target in targets.items()])
         new = with_sides(spec, action={**spec.action, **predictions})
         kinds = unflatten([(path, target.modality) for path, target in targets.items()])
+        if self.signals and (self.weight or self.mode == "replace"):
+            kinds[REWARD] = replace(kinds[REWARD], context=HIDDEN_REWARD)
         new.modalities["action"].update(kinds)
         return new
 
@@ -202,80 +193,3 @@ class PredictInputs(Stage):
         """Restores the predictions."""
         super().load_state_dict(state)
         self._pending = dict(state["pending"])
-
-
-class Target:
-    """Is one thing to predict: where it is found, what a prediction looks like, and what it is worth.
-
-    Args:
-      path: of the observation's leaf; None for a signal.
-      leaf: its spec.
-      modality: its modality.
-      loss: a function instead of the one that fits the modality.
-      signal: a field of the timestep instead.
-    """
-
-    def __init__(
-        self, path: Path | None, leaf: specs.Array, modality: Modality, loss: Loss | None, signal: str | None = None
-    ):
-        self.path, self.signal, self.loss = path, signal, loss
-        self.kind = modality.representation
-        shape = leaf.shape
-        self.low: Any = 0
-        if self.kind == "categorical":
-            self.low, choices = self._choices(leaf)
-            shape = (*shape, choices)
-        self.spec = specs.Array(shape, np.float32, leaf.name)
-        self.modality = Modality(modality.structure, "real", modality.context)
-
-    def _choices(self, leaf: specs.Array) -> tuple[Tensor, int]:
-        low, high = getattr(leaf, "minimum", None), getattr(leaf, "maximum", None)
-        if low is None or high is None:
-            raise SpecError(
-                f"PredictInputs: expected bounds for {path_name(self.path)!r}, one logit for every choice, got"
-                f" {describe(leaf)}. Leave it out with keys=, or tell the source how many choices there are."
-            )
-        low, high = np.array(low, np.int64), np.array(high, np.int64)
-        return torch.from_numpy(low), int((high - low).max()) + 1
-
-    def find(self, timestep: TimeStep) -> tuple[Tensor | None, Tensor | None]:
-        """Returns the value, and the rows (bool [B]) that have it; None for all of them."""
-        if self.signal is not None:
-            return getattr(timestep, self.signal), None
-        node: Any = timestep.observation
-        rows: Tensor | None = None
-        for key in self.path:
-            mask = node.get(f"mask:{key}")
-            if mask is not None:
-                rows = mask if rows is None else rows & mask
-            node = node.get(key)
-            if node is None:
-                return None, None
-        return node, rows
-
-    def score(self, prediction: Tensor, value: Tensor, source: str) -> Tensor:
-        """Returns the loss, float32 [B]."""
-        if self.kind == "categorical":
-            value = value.long() - self.low
-        elif self.kind == "binary" or value.dtype is not torch.float32:
-            value = value.float()
-        if self.loss is not None:
-            return self._checked(self.loss(prediction, value), len(value), source)
-        if self.kind == "categorical":
-            choices = prediction.shape[-1]
-            value = value.clamp(0, choices - 1)  # rows without a value may hold anything
-            loss = functional.cross_entropy(prediction.reshape(-1, choices), value.reshape(-1), reduction="none")
-        elif self.kind == "binary":
-            loss = functional.binary_cross_entropy_with_logits(prediction, value, reduction="none")
-        else:
-            loss = (prediction - value).square()
-        return loss.reshape(len(value), -1).mean(1)
-
-    def _checked(self, loss: Any, num_envs: int, source: str) -> Tensor:
-        if not isinstance(loss, Tensor) or loss.shape != (num_envs,) or not loss.is_floating_point():
-            came = f"{loss.dtype} {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-            raise SpecError(
-                f"PredictInputs: expected loss= to return float32 [{num_envs}] for {path_name(self.path)!r} of {source!r},"
-                f" got {came}."
-            )
-        return loss.detach().to(torch.float32)

@@ -141,7 +141,7 @@ def _check(source: str, spec: EnvSpec, target: str) -> None:
     if spec.action:
         raise SpecError(
             f"Classifier: expected {source!r} to show x and y together, it asks for {describe(spec.action)}. Use"
-            " mode='joint', or an agent that learns by reward: DQN, PPO, Generalist."
+            " mode='joint' without PredictInputs, or an agent that learns by reward: DQN, PPO, Generalist."
         )
     if target not in spec.observation or len(spec.observation) < 2:
         raise SpecError(

@@ -327,6 +327,6 @@ def _discrete(source: str, spec: EnvSpec) -> tuple[tuple[str, ...], int, int, to
             dtype = torch.from_numpy(leaf.generate_value()[None]).dtype
             return path, int(leaf.maximum) - int(leaf.minimum) + 1, int(leaf.minimum), dtype
     raise SpecError(
-        f"DQN: expected one discrete action in {source!r}, got {describe(spec.action)}. Use PPO, which takes any; a dataset"
-        " needs mode='delayed' and a y whose number of classes is known."
+        f"DQN: expected one discrete action in {source!r}, got {describe(spec.action)}. Use PPO, which takes any; leave"
+        " PredictInputs out; a dataset needs mode='delayed' and a y whose number of classes is known."
     )

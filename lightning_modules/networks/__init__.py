@@ -10,6 +10,7 @@ from lightning_modules.networks.decoders import Decoder, LeafDecoder
 from lightning_modules.networks.encoders import Encoder, leaf_encoder
 from lightning_modules.networks.initialization import initialize, module_key, seeded
 from lightning_modules.networks.inputs import Inputs, merge_time, policy_inputs, read_inputs, select_rows
+from lightning_modules.networks.scale import Scale
 
 __all__ = [
     "Body",
@@ -17,6 +18,7 @@ __all__ = [
     "Encoder",
     "Inputs",
     "LeafDecoder",
+    "Scale",
     "initialize",
     "leaf_encoder",
     "merge_time",

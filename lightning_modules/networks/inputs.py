@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from aexp_torch import EnvSpec
+from aexp_torch.prediction import revealed_keys
 from aexp_torch.specs import flatten, map_tree, path_name, unflatten
 
 __all__ = ["Inputs", "merge_time", "policy_inputs", "read_inputs", "select_rows"]
@@ -39,7 +40,7 @@ def policy_inputs(spec: EnvSpec, hidden: Sequence[str] = ()) -> tuple[dict, dict
     """Chooses what a policy looks at.
 
     A source that asks for `predict:y` reveals `y` afterwards: an answer to the question before, which says nothing
-    about the next one, and is left out.
+    about the next one, and is left out. Under `PredictInputs`, whose questions are about the next timestep, nothing is.
 
     Args:
       spec: of the source.
@@ -48,8 +49,7 @@ def policy_inputs(spec: EnvSpec, hidden: Sequence[str] = ()) -> tuple[dict, dict
     Returns:
       The observation spec and its modalities, without those keys.
     """
-    revealed = {key.removeprefix("predict:") for key in spec.action if key.startswith("predict:")}
-    left_out = revealed | set(hidden)
+    left_out = revealed_keys(spec) | set(hidden)
     sides = (spec.observation, spec.modalities["observation"])
     return tuple({key: tree for key, tree in side.items() if key not in left_out} for side in sides)  # type: ignore
 

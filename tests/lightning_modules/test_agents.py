@@ -10,7 +10,7 @@ from lightning import Callback, Trainer
 import aexp_torch as ae
 from aexp_torch.specs import flatten
 from lightning_modules import ExperienceDataModule
-from lightning_modules.agents import DQN, PPO, Classifier, Generalist
+from lightning_modules.agents import DQN, PPO, Classifier, Generalist, WorldModel
 from lightning_modules.agents.ppo import transitions
 from lightning_modules.networks import merge_time, read_inputs
 
@@ -39,6 +39,7 @@ def fit(agent, data, callbacks=(), epochs=1, ckpt_path=None, **options) -> Train
 def small(agent_class, specs, **options):
     quick = {PPO: {"epochs": 2, "hidden": 8}, Generalist: {"epochs": 2, "hidden": 8}, Classifier: {"hidden": 8}}
     quick[DQN] = {"warmup": 4, "batch_size": 4, "updates": 2, "hidden": 8, "replay_size": 20}
+    quick[WorldModel] = {"warmup": 4, "batch_size": 4, "updates": 2, "hidden": 8, "replay_size": 20}
     return agent_class(specs, **{**quick[agent_class], **options})
 
 
@@ -48,6 +49,10 @@ def cart(num_envs: int = 2) -> ae.Env:
 
 def delayed(**options) -> ae.Env:
     return ae.digits(batch_size=8, mode="delayed", loss="correct", **options)
+
+
+def asked(env: ae.Env, **options) -> ae.Env:
+    return env.pipe(ae.PredictInputs, **{"signals": True, "weight": 0.0, **options})
 
 
 def mixed() -> dict[str, ae.Env]:
@@ -66,6 +71,10 @@ STREAMS = {
     "dqn-digits": (DQN, lambda: delayed(epochs=1), {}),
     "classifier": (Classifier, lambda: ae.digits(batch_size=8), {}),
     "generalist": (Generalist, mixed, {"num_steps": 4, "in_flight": 2}),
+    "ppo-predicts": (PPO, lambda: asked(cart(), weight=0.1), {"num_steps": 4}),
+    "world-cart": (WorldModel, lambda: asked(cart()), {"num_steps": 4}),
+    "world-pendulum": (WorldModel, lambda: asked(ae.GymnasiumEnv(PENDULUM, num_envs=2)), {"num_steps": 4}),
+    "world-everything": (WorldModel, lambda: {"all": asked(everything()), "cart": asked(cart())}, {"in_flight": 2}),
 }
 
 
@@ -118,7 +127,7 @@ class SaveAt(Callback):
             trainer.save_checkpoint(self.folder / f"{len(self.seen)}.ckpt")
 
 
-RESUMED = ["ppo-cart", "dqn-cart", "dqn-digits", "classifier", "generalist"]
+RESUMED = ["ppo-cart", "dqn-cart", "dqn-digits", "classifier", "generalist", "world-cart", "world-everything"]
 
 
 @pytest.mark.parametrize("name", RESUMED)
@@ -155,6 +164,17 @@ def test_a_checkpoint_is_tensors_and_primitives(name, tmp_path):
     torch.load(tmp_path / "5.ckpt", weights_only=True)
     loaded = agent_class.load_from_checkpoint(tmp_path / "5.ckpt", specs=data.specs, weights_only=True)
     assert loaded.hparams.hidden == 8
+
+
+@pytest.mark.parametrize("agent_class", [PPO, Generalist, WorldModel])
+def test_predicts_the_next_minibatch_of_a_dataset(agent_class):
+    streams = {"data": asked(ae.digits(batch_size=8), weight=0.0 if agent_class is WorldModel else 0.1)}
+    data = ExperienceDataModule(streams, num_steps=4, steps_per_epoch=4)
+    assert set(data.specs["data"].action) == {"predict:x", "predict:y", "predict:reward", "predict:discount"}
+    agent = small(agent_class, data.specs)
+    before = {key: value.clone() for key, value in agent.state_dict().items()}
+    fit(agent, data)
+    assert any(not torch.equal(value, before[key]) for key, value in agent.state_dict().items())
 
 
 def test_the_same_seed_is_the_same_run():
@@ -296,6 +316,24 @@ def test_says_what_does_not_suit():
         DQN(joint)
     with pytest.raises(ae.SpecError, match="Generalist: expected sources"):
         Generalist(ae.DatasetEnv({"x": torch.zeros(4, 2)}, batch_size=2).specs)
+    predicts = asked(cart()).specs
+    with pytest.raises(
+        ae.SpecError, match="DQN: expected one discrete action .*predict:observation.*PPO.*PredictInputs out"
+    ):
+        DQN(predicts)
+    with pytest.raises(ae.SpecError, match="Classifier: expected .*predict:x.*without PredictInputs"):
+        Classifier(asked(ae.digits()).specs)
+    with pytest.raises(ae.SpecError, match=r"WorldModel: expected a source that asks what comes next.*PredictInputs\("):
+        WorldModel(pole)
+    with pytest.raises(ae.SpecError, match="asks what comes next"):
+        WorldModel(delayed().specs)
+    for hides in ({"weight": 1.0}, {"mode": "replace"}):
+        with pytest.raises(ae.SpecError, match="to show the reward that it asks to predict.*weight=0"):
+            WorldModel(asked(cart(), **hides).specs)
+    with pytest.raises(ae.SpecError, match=r"source= to be one of \['a', 'b'\]"):
+        WorldModel({"a": predicts[CART], "b": predicts[CART]}).predictor()
+    with pytest.raises(ae.SpecError, match="one of the sources"):
+        WorldModel(predicts).predictor("other")
 
 
 @pytest.mark.parametrize("agent_class", [PPO, Generalist])

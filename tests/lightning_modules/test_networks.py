@@ -7,6 +7,7 @@ from dm_env import specs
 
 import aexp_torch as ae
 from aexp_torch.specs.check import action_checker
+from aexp_torch.testing import CountingEnv
 from lightning_modules.networks import (
     Body,
     Decoder,
@@ -134,6 +135,16 @@ def test_rows_and_time():
 
 def test_what_is_revealed_is_no_input():
     spec = spec_of({"x": LEAVES["real"], "y": LEAVES["choice"]}, {"predict:y": LEAVES["choice"]})
+    assert list(policy_inputs(spec)[0]) == ["x"]
+
+
+def test_what_is_predicted_of_the_next_timestep_is_an_input():
+    spec = CountingEnv().pipe(ae.PredictInputs, signals=True).specs["CountingEnv"]
+    assert {"predict:observation", "predict:reward"} < set(spec.action)
+    assert list(policy_inputs(spec)[0]) == ["observation"]
+    delayed = ae.DatasetEnv({"x": torch.zeros(4), "y": torch.zeros(4)}, batch_size=2, mode="delayed", name="data")
+    spec = delayed.pipe(ae.PredictInputs, keys="x").specs["data"]
+    assert set(spec.action) == {"predict:x", "predict:y"}
     assert list(policy_inputs(spec)[0]) == ["x"]
 
 

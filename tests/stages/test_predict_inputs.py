@@ -127,8 +127,8 @@ def test_predictions_look_as_their_representation_asks():
     for key, shape in shapes.items():
         assert spec.action[f"predict:{key}"].shape == shape and spec.action[f"predict:{key}"].dtype == np.float32
     assert spec.action["predict:deep"]["real"].shape == ()
-    assert spec.modalities["action"]["predict:grey"] == ae.Modality("grid", "real", "natural")
-    assert spec.modalities["action"]["predict:few"] == ae.Modality("flat", "real")
+    assert spec.modalities["action"]["predict:grey"] == ae.Modality("grid", "real", "next:natural")
+    assert spec.modalities["action"]["predict:few"] == ae.Modality("flat", "real", "next")
     assert spec.observation == Shows().specs["Shows"].observation
 
 
@@ -176,7 +176,12 @@ def test_signals_are_asked_for_too():
     told = {"predict:odd": torch.tensor([1.0]), "predict:discount": torch.tensor([1.0])}
     timestep = env.step({"action": torch.tensor([0]), "predict:reward": torch.tensor([1.0]), **told})
     assert timestep.reward.item() == 2 - 1 - 0.25
-    assert env.specs["Shows"].modalities["action"]["predict:reward"] == ae.Modality("flat", "real", "reward")
+    kinds = {}
+    for weight, mode in ((1, "add"), (0, "add"), (0, "replace")):
+        below = Shows().pipe(ae.PredictInputs, keys="odd", signals=True, weight=weight, mode=mode)
+        kinds[weight, mode] = below.specs["Shows"].modalities["action"]["predict:reward"]
+    shown, hidden = ae.Modality("flat", "real", "next:reward"), ae.Modality("flat", "real", "next:reward:hidden")
+    assert kinds == {(1, "add"): hidden, (0, "add"): shown, (0, "replace"): hidden}
     taken = CountingEnv().pipe(ae.ObserveReward).pipe(ae.PredictInputs, signals=True)
     with pytest.raises(SpecError, match="expected no observation 'reward' with signals=True"):
         taken.action_spec()
