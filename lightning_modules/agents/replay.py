@@ -31,9 +31,10 @@ class Replay:
         count = len(next(iter(rows.values())))
         if not self.columns:
             self._make(rows)
-        places = (self._next + torch.arange(count)) % self.size
+        skipped = max(0, count - self.size)  # what would be written over at once
+        places = (self._next + torch.arange(skipped, count)) % self.size
         for name, column in self.columns.items():
-            column[places] = rows[name][-self.size :] if count > self.size else rows[name]
+            column[places] = rows[name][skipped:]
         self._next = (self._next + count) % self.size
         self.filled = min(self.filled + count, self.size)
 

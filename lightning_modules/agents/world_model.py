@@ -254,9 +254,21 @@ class WorldModel(LightningModule):
 
     def predictor(self, source: str | None = None) -> Dynamics:
         """Returns what predicts a source (None: the only one), for `ae.Imaginary`."""
+        return self._net(self._chosen(source))
+
+    def starts(self, source: str | None = None) -> dict:
+        """Returns the observations in replay that lack nothing, a tree of [N, ...]: where `ae.Imaginary` may begin."""
+        source = self._chosen(source)
+        columns, count = self.replay[source].columns, len(self.replay[source])
+        paths = [path for path in self._net(source).leaves if path[0] == "observation" and columns]
+        whole = [columns[f"mask:{path_name(path)}"][:count] for path in paths]
+        rows = torch.stack(whole).all(0) if whole else None
+        return unflatten([(path[1:], columns[path_name(path)][:count][rows].cpu()) for path in paths]) or {}
+
+    def _chosen(self, source: str | None) -> str:
         if source is None and len(self.specs) > 1:
-            raise SpecError(f"WorldModel.predictor: expected source= to be one of {list(self.specs)}, got None.")
-        return self._net(next(iter(self.specs)) if source is None else source)
+            raise SpecError(f"WorldModel: expected source= to be one of {list(self.specs)}, got None.")
+        return next(iter(self.specs)) if source is None else source
 
     def act(self, timestep: TimeStep) -> dict:
         """Returns an action, and what it predicts to follow."""

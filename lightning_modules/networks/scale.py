@@ -42,7 +42,7 @@ class Scale(nn.Module):
 
     def sums(self, rows: Tensor) -> Tensor:
         """Returns what float32 rows [N, ...] add to the statistics, float32 [num_sums]."""
-        distance = (rows - self.mean).reshape(len(rows), -1)  # [N, K]
+        distance = (rows - self.mean).reshape(len(rows), self.mean.numel())  # [N, K]
         return torch.cat([self.count.new_tensor([len(rows)]), distance.sum(0), distance.square().sum(0)])
 
     def add(self, sums: Tensor) -> None:

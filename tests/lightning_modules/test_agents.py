@@ -12,6 +12,7 @@ from aexp_torch.specs import flatten
 from lightning_modules import ExperienceDataModule
 from lightning_modules.agents import DQN, PPO, Classifier, Generalist, WorldModel
 from lightning_modules.agents.ppo import transitions
+from lightning_modules.agents.replay import Replay
 from lightning_modules.networks import merge_time, read_inputs
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -204,6 +205,15 @@ def test_replay_holds_no_transition_from_last_to_first():
     assert agent.env_steps["counting"] == len(now) == 2 * (39 - 39 // 4)
 
 
+def test_more_rows_than_a_replay_keeps():
+    replay = Replay(4)
+    replay.add({"x": torch.arange(3)})
+    replay.add({"x": torch.arange(3, 14)})
+    assert sorted(replay.columns["x"].tolist()) == [10, 11, 12, 13] and len(replay) == 4
+    replay.add({"x": torch.arange(14, 16)})
+    assert sorted(replay.columns["x"].tolist()) == [12, 13, 14, 15]
+
+
 class Keep(Callback):
     def __init__(self):
         self.batches = []
@@ -299,13 +309,13 @@ def test_a_step_leaves_other_heads_alone():
 
 
 def test_says_what_does_not_suit():
-    joint, asked, pole = ae.digits().specs, delayed().specs, cart().specs
+    joint, questions, pole = ae.digits().specs, delayed().specs, cart().specs
     with pytest.raises(ae.SpecError, match="Classifier: expected 'CartPole-v1' to show x and y together"):
         Classifier(pole)
     with pytest.raises(ae.SpecError, match="expected 'label'"):
         Classifier(joint, target="label")
     with pytest.raises(ae.SpecError, match="mode='joint'"):
-        Classifier(asked)
+        Classifier(questions)
     with pytest.raises(ae.SpecError, match="choices in 'y'"):
         Classifier(ae.DatasetEnv((torch.zeros(4, 2), torch.zeros(4)), batch_size=2).specs)
     with pytest.raises(ae.SpecError, match="PPO: expected sources that take actions"):

@@ -19,6 +19,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 from streams import counting, everything
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small networks learn fastest on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def asked(env: ae.Env) -> ae.Env:
     return env.pipe(ae.PredictInputs, signals=True, weight=0.0)
 
