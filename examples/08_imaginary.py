@@ -11,6 +11,7 @@ import lightning
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 import aexp_torch as ae
 from lightning_modules import ExperienceDataModule
@@ -39,12 +40,9 @@ def fit(
     lightning.Trainer(max_epochs=epochs, accelerator="cpu", callbacks=list(callbacks), **quiet).fit(agent, data)
 
 
-def random_return(seed: int) -> float:
-    """Returns the mean return of random play."""
-    generator = torch.Generator().manual_seed(seed)
-    env = ae.GymnasiumEnv(NAME, num_envs=20)
-    result = ae.evaluate(lambda timestep: torch.randint(2, (20,), generator=generator), env, episodes=100, seed=seed)
-    return float(result[NAME]["return"].mean())
+def mean_return(policy, episodes: int, seed: int) -> float:
+    """Returns the mean return in the real environment."""
+    return float(ae.evaluate(policy, ae.GymnasiumEnv(NAME, num_envs=20), episodes, seed)[NAME]["return"].mean())
 
 
 def draw(curve: list[tuple[int, float]], at_random: float, path: Path) -> None:
@@ -55,8 +53,9 @@ def draw(curve: list[tuple[int, float]], at_random: float, path: Path) -> None:
     ax.plot(*zip(*curve, strict=True), "o-", color="#d9661f", label="PPO, trained in imagination only")
     ax.axhline(at_random, color="#5b6570", linestyle="--", label=f"random play ({at_random:.0f})")
     ax.set(xlabel="imagined steps", ylabel="return in the real CartPole-v1, mean of 20", xlim=(0, None), ylim=(0, 520))
+    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False, loc="lower right")
+    ax.legend(frameon=False, loc="center right")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
 
@@ -78,14 +77,16 @@ def main(real_steps: int = 10_000, epochs: int = 8, seed: int = 0, folder: str =
     fit(model, data, 1)
 
     dream = ae.Imaginary(model.predictor(), data.specs, start=model.starts(), horizon=50, num_envs=32, name=NAME)
-    real = ae.GymnasiumEnv(NAME, num_envs=20)
+    real = ae.GymnasiumEnv(NAME, num_envs=20)  # measures; PPO does not learn from it
     imagined = ExperienceDataModule(dream, val=real, num_steps=32, steps_per_epoch=10, episodes=20, seed=seed)
     agent, measure = PPO(imagined.specs, seed=seed), Measure()
+    measure.curve.append((0, mean_return(agent.greedy, 20, seed)))
     fit(agent, imagined, epochs, measure)
 
-    returns = ae.evaluate(agent.greedy, real, episodes=100, seed=seed + 1)[NAME]["return"]
-    metrics = {"return": float(returns.mean()), "random": random_return(seed)}
-    draw([(0, metrics["random"]), *measure.curve], metrics["random"], Path(folder) / "imaginary.png")
+    generator = torch.Generator().manual_seed(seed)
+    at_random = mean_return(lambda timestep: torch.randint(2, (20,), generator=generator), 100, seed)
+    metrics = {"return": mean_return(agent.greedy, 100, seed + 1), "random": at_random}
+    draw(measure.curve, at_random, Path(folder) / "imaginary.png")
     print(metrics)
     return metrics
 
@@ -93,7 +94,6 @@ def main(real_steps: int = 10_000, epochs: int = 8, seed: int = 0, folder: str =
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--real_steps", type=int, default=10_000)
-    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", default="runs/imaginary")
     main(**vars(parser.parse_args()))
