@@ -24,7 +24,7 @@ def run(number: int, **arguments):
 
 
 def test_every_example_has_a_test():
-    assert [path.name[:2] for path in EXAMPLES] == ["01", "02", "03", "04", "05", "06", "07"]
+    assert [path.name[:2] for path in EXAMPLES] == ["01", "02", "03", "04", "05", "06", "07", "08"]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
@@ -102,6 +102,20 @@ def test_ranks_of_ray_train_go_on_after_one_is_killed(tmp_path):
     assert process.returncode == 0, output
     assert "RETRY" in output, output
     assert any(line.startswith("{") and "'epoch': 2" in line for line in output.splitlines()), output
+
+
+def test_a_little_imagination_beats_random_play(tmp_path):
+    metrics = run(8, real_steps=5000, epochs=2, folder=str(tmp_path))
+    assert metrics["return"] > 2 * metrics["random"]
+    assert (tmp_path / "imaginary.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", range(5))
+def test_imagination_beats_random_play_on_every_seed(seed, tmp_path):
+    metrics = run(8, seed=seed, folder=str(tmp_path))
+    assert metrics["random"] < 30 and metrics["return"] > 150
 
 
 def _processes(title: str) -> list[int]:

@@ -27,7 +27,7 @@ from torch import multiprocessing
 import aexp_torch as ae
 from aexp_torch.specs import flatten
 from lightning_modules import ExperienceDataModule, ranks
-from lightning_modules.agents import DQN, PPO, Classifier, Generalist
+from lightning_modules.agents import DQN, PPO, Classifier, Generalist, WorldModel
 from lightning_modules.callbacks import EpisodeStatistics, Throughput
 
 SMALL = {"x": torch.linspace(-1, 1, 52).view(26, 2), "y": torch.arange(26) % 3}
@@ -47,6 +47,10 @@ def cart(num_envs=2):
     return ae.GymnasiumEnv("CartPole-v1", num_envs=num_envs).pipe(ae.Noisy, std=0.01)
 
 
+def asked(env):
+    return env.pipe(ae.PredictInputs, signals=True, weight=0)
+
+
 def lines():
     specs = {"y": dm_env.specs.DiscreteArray(3, np.int64)}
     return ae.DatasetEnv(Lines(), batch_size=3, shuffle=True, shuffle_buffer=5, specs=specs, name="lines")
@@ -57,7 +61,10 @@ def data(**options):
 
 
 def build(kind, workers=0, in_flight=4, validates=True, annealing_steps=None, **options):
-    """Returns an agent and streams of a kind: dqn and ppo (RL), classifier (datasets), passes (a finite one), mixed."""
+    """Returns an agent and streams of a kind.
+
+    dqn and ppo (RL), classifier (datasets), passes (a finite one), mixed, and world (predictions of what comes next).
+    """
     val_data = data(epochs=1)
     agent, train, val, own = {
         "dqn": (DQN, {"cart": cart()}, {"cart": cart(1)}, {}),
@@ -70,12 +77,14 @@ def build(kind, workers=0, in_flight=4, validates=True, annealing_steps=None, **
             {"cart": cart(1), "data": val_data},
             {"num_steps": 4},
         ),
+        "world": (WorldModel, {"cart": asked(cart())}, {"cart": asked(cart(1))}, {}),
     }[kind]
     small = {
         DQN: {"warmup": 2, "batch_size": 4, "updates": 2, "replay_size": 20},
         PPO: {"epochs": 2, "minibatches": 3},
         Generalist: {"epochs": 2, "minibatches": 3},
         Classifier: {},
+        WorldModel: {"warmup": 2, "batch_size": 4, "updates": 2, "replay_size": 20},
     }[agent]
     module = ExperienceDataModule(
         train,
