@@ -112,7 +112,7 @@ class Dynamics(nn.Module):
                 scaled[name] = scale.normalize(value.float())
         features = self.body(inputs._replace(values=scaled))
         shapes = {name: (inputs.num_rows, *target.spec.shape) for name, target in self.targets.items()}
-        return {name: self.heads[module_key(name)](features).view(shape) for name, shape in shapes.items()}
+        return {name: self.heads[module_key(name)](features).float().view(shape) for name, shape in shapes.items()}
 
     def _scale(self, name: str) -> Scale | None:
         key = module_key(name)

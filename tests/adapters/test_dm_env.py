@@ -185,3 +185,9 @@ def test_opens_again_after_close():
     env.close()
     again = env.step(0)
     np.testing.assert_array_equal(first.observation["observation"], again.observation["observation"])
+
+
+def test_what_is_predicted_of_the_next_timestep_is_never_absent():
+    env = ae.to_dm_env(CountingEnv(1).pipe(ae.PredictInputs))
+    assert set(env.action_spec()) == {"action", "predict:observation"}
+    assert set(env.observation_spec()) == {"observation"}

@@ -169,8 +169,9 @@ def test_a_checkpoint_is_tensors_and_primitives(name, tmp_path):
 
 @pytest.mark.parametrize("agent_class", [PPO, Generalist, WorldModel])
 def test_predicts_the_next_minibatch_of_a_dataset(agent_class):
-    streams = {"data": asked(ae.digits(batch_size=8), weight=0.0 if agent_class is WorldModel else 0.1)}
-    data = ExperienceDataModule(streams, num_steps=4, steps_per_epoch=4)
+    weight = 0.0 if agent_class is WorldModel else 0.1
+    streams = {"data": asked(ae.digits(batch_size=8), weight=weight), "cart": asked(cart(), weight=weight)}
+    data = ExperienceDataModule(streams, num_steps=4, steps_per_epoch=8)
     assert set(data.specs["data"].action) == {"predict:x", "predict:y", "predict:reward", "predict:discount"}
     agent = small(agent_class, data.specs)
     before = {key: value.clone() for key, value in agent.state_dict().items()}
