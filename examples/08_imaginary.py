@@ -76,7 +76,7 @@ def main(real_steps: int = 10_000, epochs: int = 8, seed: int = 0, folder: str =
     model = WorldModel(data.specs, seed=seed)  # acts at random
     fit(model, data, 1)
 
-    dream = ae.Imaginary(model.predictor(), data.specs, start=model.starts(), horizon=50, num_envs=32, name=NAME)
+    dream = ae.Imaginary(model, start=model.starts(), horizon=50, num_envs=32, name=NAME)
     real = ae.GymnasiumEnv(NAME, num_envs=20)  # measures; PPO does not learn from it
     imagined = ExperienceDataModule(dream, val=real, num_steps=32, steps_per_epoch=10, episodes=20, seed=seed)
     agent, measure = PPO(imagined.specs, seed=seed), Measure()

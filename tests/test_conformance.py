@@ -120,14 +120,14 @@ def some_count(generator: np.random.Generator, n: int) -> dict:
 
 def imagined_counts(start=None, **options) -> ae.Imaginary:
     spec = ae.EnvSpec({"count": specs.Array((), np.float32)}, {"action": specs.DiscreteArray(3, np.int64)}, num_envs=3)
-    return ae.Imaginary(Doubling(), spec, start or {"count": torch.arange(5.0)}, 6, **options)
+    return ae.Imaginary(Doubling(), start or {"count": torch.arange(5.0)}, 6, specs=spec, **options)
 
 
 def imagined_choices() -> ae.Imaginary:
     observation = {"yes": specs.Array((4,), bool), "choice": specs.DiscreteArray(3, np.int64)}
     spec = ae.EnvSpec(observation, {"action": specs.DiscreteArray(3, np.int64)})
     start = {"yes": torch.eye(4, dtype=torch.bool), "choice": torch.tensor([0, 1, 2, 0])}
-    return ae.Imaginary(unsure, spec, start, 4, stochastic=True, num_envs=3)
+    return ae.Imaginary(unsure, start, 4, stochastic=True, specs=spec, num_envs=3)
 
 
 def unequal_lanes() -> dict:

@@ -45,13 +45,15 @@ class Imaginary(Env):
       predictor: `predictor(observation, action)`, trees of tensors [B, ...] on the CPU, returns `predict:<key>` for every
         key of the observation (trees where these are), `predict:reward` and `predict:discount`; float32 [B, ...] as
         `PredictInputs` asks for. Other keys are ignored. It is called without gradient. A module is copied here and now,
-        onto the CPU and in eval mode: what it learns later does not reach this environment.
-      specs: of the real environment, with or without `PredictInputs` around it; or a dict with that one entry.
+        onto the CPU and in eval mode: what it learns later does not reach this environment. Or an agent that gives one
+        by `agent.predictor()`, such as `WorldModel`.
       start: real observations to begin with: a tree of tensors [N, ...] from which each lane draws uniformly
         (`replay_buffer.sample(1000).observation` is one), or a function of a `numpy.random.Generator` and n that returns
         n of them.
       horizon: transitions of an episode, at most.
       stochastic: draws categorical and binary values, from a generator per lane.
+      specs: of the real environment, with or without `PredictInputs` around it, or a dict with that one entry; the default
+        is `predictor.specs`.
       num_envs: number of lanes B; the default is that of `specs`.
       threshold: a lane ends where the predicted discount is below it, in (0, 1].
       name: names the source; an agent that is to act in the real environment needs its name, here or there.
@@ -70,7 +72,7 @@ class Imaginary(Env):
     ...     ones = torch.ones(len(push))
     ...     moved = observation["observation"] + push
     ...     return {"predict:observation": moved, "predict:reward": ones, "predict:discount": ones}
-    >>> env = ae.Imaginary(drift, real.specs, start={"observation": torch.zeros(1, 4)}, horizon=3)
+    >>> env = ae.Imaginary(drift, start={"observation": torch.zeros(1, 4)}, horizon=3, specs=real.specs)
     >>> timesteps = [env.reset()] + [env.step(torch.tensor([0, 1])) for _ in range(3)]
     >>> [timestep.observation["observation"][1, 0].item() for timestep in timesteps]
     [0.0, 0.10..., 0.20..., 0.30...]
@@ -84,11 +86,11 @@ class Imaginary(Env):
 
     def __init__(
         self,
-        predictor: Predictor,
-        specs: EnvSpec | Mapping[str, EnvSpec],
+        predictor: Any,
         start: dict[str, Any] | Start,
         horizon: int,
         stochastic: bool = False,
+        specs: EnvSpec | Mapping[str, EnvSpec] | None = None,
         num_envs: int | None = None,
         threshold: float = 0.5,
         *,
@@ -98,12 +100,14 @@ class Imaginary(Env):
         feedback_timeout: float = 60.0,
     ):
         super().__init__(name, seed=seed, on_missing=on_missing, feedback_timeout=feedback_timeout)
+        if hasattr(predictor, "predictor"):
+            predictor = predictor.predictor()
         if not callable(predictor):
             raise SpecError(
-                f"Imaginary: expected a function of observation and action, got {predictor!r}. An agent gives its own:"
-                " WorldModel.predictor()."
+                "Imaginary: expected a function of observation and action, or an agent that predicts (WorldModel), got"
+                f" {predictor!r}."
             )
-        self.real_spec = _real_spec(specs)
+        self.real_spec = _real_spec(getattr(predictor, "specs", None) if specs is None else specs)
         num_envs = self.real_spec.num_envs if num_envs is None else num_envs
         whole = all(isinstance(number, int) and number >= 1 for number in (horizon, num_envs))
         if not whole or not 0 < threshold <= 1:
@@ -275,7 +279,7 @@ def _real_spec(specs: Any) -> EnvSpec:
         specs = next(iter(specs.values()))
     if not isinstance(specs, EnvSpec):
         came = f"sources {list(specs)}" if isinstance(specs, Mapping) else repr(specs)
-        raise SpecError(f"Imaginary: expected the EnvSpec of one source, env.specs[name], got {came}.")
+        raise SpecError(f"Imaginary: expected the EnvSpec of one source (specs=env.specs[name]), got {came}.")
     if not specs.observation:
         raise SpecError("Imaginary: expected a source with something to observe, its observation is empty.")
     return without_predictions(specs)

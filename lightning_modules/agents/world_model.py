@@ -2,7 +2,7 @@
 
 `PredictInputs` asks for the next observation, reward and discount. The answer is made from what is seen and from the
 action that is taken; what comes back is the truth. Transitions go to a replay, and each training step makes some updates
-from it. `ae.Imaginary(agent.predictor(), ...)` is the environment that was learned.
+from it. `ae.Imaginary(agent, ...)` is the environment that was learned.
 
 Source: Sutton 1991, "Dyna"; Nagabandi et al. 2018 for predicting normalised differences from normalised inputs.
 """
@@ -60,6 +60,7 @@ class Dynamics(nn.Module):
 
     def __init__(self, source: str, spec: EnvSpec, hidden: int, num_layers: int):
         super().__init__()
+        self.specs = {source: spec}
         self.targets = {path_name(path): target for path, target in asked_targets(spec, "WorldModel").items()}
         self.paths = [path for path, _ in flatten(spec.action) if path_name(path) in self.targets]
         _check(source, spec, self.paths)

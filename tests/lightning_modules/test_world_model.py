@@ -128,7 +128,7 @@ def test_learns_every_kind_of_value():
     torch.testing.assert_close(told["predict:reward"], torch.tensor([4.0, 5.0, 8.0, 4.0]), atol=0.5, rtol=0)
     assert (told["predict:discount"] > 0.5).tolist() == [True, True, False, True]
 
-    dream = ae.Imaginary(agent.predictor(), data.specs["Line"], observation, horizon=30, num_envs=6)
+    dream = ae.Imaginary(agent, observation, horizon=30, num_envs=6)
     timestep, lengths = dream.reset(), []
     for _ in range(40):
         here = timestep.observation["at"]
@@ -164,7 +164,7 @@ def test_ppo_trains_in_the_imagination_of_everything():
     model = small(data.specs)
     fit(model, data)
     real = everything().reset().observation
-    dream = ae.Imaginary(model.predictor(), data.specs["everything"], real, 5, stochastic=True, name="everything")
+    dream = ae.Imaginary(model, real, 5, stochastic=True, name="everything")
     imagined = ExperienceDataModule(dream, everything(), num_steps=4, steps_per_epoch=3, episodes=2, num_workers=2)
     assert [path for path, _ in flatten(imagined.specs["everything"].action)] == [
         path for path, _ in flatten(everything().action_spec())

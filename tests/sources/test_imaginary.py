@@ -47,7 +47,7 @@ def add(observation, action):
 
 def imaginary(predictor=add, spec=COUNTER, start=None, horizon=4, **options) -> ae.Imaginary:
     start = {"count": torch.tensor([1.0])} if start is None else start
-    return ae.Imaginary(predictor, spec, start, horizon, **options)
+    return ae.Imaginary(predictor, start, horizon, specs=spec, **options)
 
 
 def shown(timestep) -> list:
@@ -171,7 +171,7 @@ def test_starts_come_from_a_replay_buffer():
         ones = torch.ones(4)
         return {"predict:observation": observation["observation"], "predict:reward": ones, "predict:discount": ones}
 
-    env = ae.Imaginary(still, real.specs, real.sample(64).observation, horizon=3)
+    env = ae.Imaginary(still, real.sample(64).observation, horizon=3, specs=real.specs)
     assert env.reset().observation["observation"].shape == (4, 4)
     real.close()
 
@@ -179,14 +179,14 @@ def test_starts_come_from_a_replay_buffer():
 def test_the_spec_of_predict_inputs_is_stripped():
     below = CountingEnv(3, nested=True)
     asked = below.pipe(ae.PredictInputs, signals=True)
-    env = ae.Imaginary(add, asked.specs, below.reset().observation, horizon=3)
+    env = ae.Imaginary(add, below.reset().observation, horizon=3, specs=asked.specs)
     assert env.action_spec() == below.action_spec() and env.observation_spec() == below.observation_spec()
     assert env.specs["Imaginary"].modalities == below.specs["CountingEnv"].modalities
     assert env.max_episode_steps == 3 and env.specs["Imaginary"].num_envs == 3
     delayed = ae.DatasetEnv({"x": torch.zeros(4), "y": torch.zeros(4)}, batch_size=2, mode="delayed")
     asked = delayed.pipe(ae.PredictInputs, keys="x", signals=True)
     start = {"x": torch.zeros(1), "y": torch.zeros(1)}
-    assert set(ae.Imaginary(add, asked.specs, start, 3).action_spec()) == {"predict:y"}
+    assert set(ae.Imaginary(add, start, 3, specs=asked.specs).action_spec()) == {"predict:y"}
 
 
 class Half(torch.nn.Module):
@@ -268,7 +268,7 @@ def test_predict_inputs_composes_over_it():
     told = {"predict:count": torch.tensor([2.0, 4.0]), "predict:reward": torch.tensor([20.0, 20.0])}
     timestep = env.step({"action": torch.tensor([1, 1]), **told, "predict:discount": torch.ones(2)})
     assert timestep.reward.tolist() == [20, 20 - 4]
-    inner = ae.Imaginary(add, env.specs, {"count": torch.tensor([1.0])}, 2)
+    inner = ae.Imaginary(add, {"count": torch.tensor([1.0])}, 2, specs=env.specs)
     assert list(inner.action_spec()) == ["action"]
 
 
@@ -302,7 +302,7 @@ def test_workers_imagine_the_same():
         ({"horizon": 0}, "horizon and num_envs of at least 1"),
         ({"threshold": 0.0}, r"threshold in \(0, 1\]"),
         ({"num_envs": 1.5}, "horizon and num_envs"),
-        ({"predictor": "add"}, r"a function of observation and action, got 'add'.*WorldModel.predictor\(\)"),
+        ({"predictor": "add"}, r"a function of observation and action, or an agent that predicts .*, got 'add'"),
         ({"spec": {"a": COUNTER, "b": COUNTER}}, r"EnvSpec of one source.*\['a', 'b'\]"),
         ({"spec": ae.EnvSpec({}, {})}, "something to observe"),
         ({"start": {"count": torch.zeros(0)}}, "for each of N rows"),
