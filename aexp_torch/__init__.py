@@ -15,7 +15,7 @@ from aexp_torch.replay import (
     export_minari,
     import_minari,
 )
-from aexp_torch.sources import DatasetEnv, GymnasiumEnv, Imaginary
+from aexp_torch.sources import DatasetEnv, GymnasiumEnv, Imaginary, Restorable
 from aexp_torch.specs import EnvSpec, Modality
 from aexp_torch.stages import (
     Advantage,
@@ -43,6 +43,7 @@ from aexp_torch.stages import (
     RescaleAction,
     Resize,
     StaticTimescaled,
+    Teacher,
     TimeLimit,
     TrainerSide,
 )
@@ -91,12 +92,14 @@ __all__ = [
     "ReplayBuffer",
     "RescaleAction",
     "Resize",
+    "Restorable",
     "SequenceSampler",
     "SpecError",
     "Stage",
     "StaticTimescaled",
     "StepType",
     "SynEnv",
+    "Teacher",
     "Ticket",
     "TimeLimit",
     "TimeStep",

@@ -31,7 +31,7 @@ from aexp_torch.testing import (
 )
 
 pytestmark = pytest.mark.timeout(120)
-BASES = {ae.Env, ae.Composition}  # abstract: nothing to run
+BASES = {ae.Env, ae.Composition, ae.Restorable}  # abstract: nothing to run
 
 
 def seven_samples() -> dict:
@@ -48,6 +48,28 @@ def turned(action: dict) -> dict:
 
 def half_of_values(values: torch.Tensor, timestep: ae.TimeStep) -> torch.Tensor:
     return values / 2
+
+
+class Rarity:
+    """Gives a timestep the less the more often it was seen."""
+
+    def __init__(self):
+        self.counts: dict[float, int] = {}
+
+    def __call__(self, timestep: ae.TimeStep) -> torch.Tensor:
+        cells = timestep.observation["observation"].tolist()
+        self.counts |= {cell: self.counts.get(cell, 0) + 1 for cell in cells}
+        return torch.tensor([1 / self.counts[cell] for cell in cells])
+
+    def state_dict(self) -> dict:
+        return {"counts": dict(self.counts)}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.counts = dict(state["counts"])
+
+
+def every_other(timestep: ae.TimeStep, score: torch.Tensor) -> torch.Tensor:
+    return timestep.observation["observation"] % 2 == 1
 
 
 def with_ones(timestep: ae.TimeStep) -> ae.TimeStep:
@@ -382,6 +404,34 @@ ROWS = {
         lambda: ae.Interleave(two_environments()).pipe(ae.ReplayBuffer, capacity=30, mode="mix", p=0.7),
         "random partial shared",
     ),
+    "Teacher": (lambda: CountingEnv(3, [3, 5, 9], random=True).pipe(ae.Teacher, p_revert=0.7), "random partial shared"),
+    "Teacher-step": (
+        lambda: nested().pipe(
+            ae.Teacher, "top_k", capacity=3, window=2, gamma=0.9, p_revert=0.4, when="step", choose="proportional"
+        ),
+        "random partial shared",
+    ),
+    "Teacher-gymnasium": (lambda: cart().pipe(ae.Teacher, capacity=9, choose="proportional"), "random partial shared"),
+    "Teacher-functions": (
+        lambda: CountingEnv(3, [3, 5, 9]).pipe(ae.Teacher, every_other, score=Rarity(), window=None),
+        "partial shared",
+    ),
+    "Teacher-dataset": (
+        lambda: dataset(batch_size=1, drop_last=True, epochs=2, loss="correct").pipe(ae.Teacher, p_revert=0.7),
+        "shared",
+    ),
+    "Teacher-composition": (
+        lambda: (
+            ae.Interleave([CountingEnv(2).pipe(ae.TimeLimit, max_episode_steps=2), cart()])
+            .pipe(ae.Teacher, p_revert=0.7)
+            .pipe(ae.FrameStack, stack_size=2)
+        ),
+        "random partial shared",
+    ),
+    "Teacher-below": (
+        lambda: ae.SynEnv([CountingEnv(1, random=True).pipe(ae.Teacher), CountingEnv(1, [2])], 2, "on_done"),
+        "random partial shared",
+    ),
     "Interleave": (lambda: ae.Interleave(two_environments(), ["narrow", "wide", "wide", "data"]), "random partial"),
     "Interleave-stages": (
         lambda: ae.Interleave([CountingEnv(1).pipe(ae.ObserveReward), CountingEnv(2)]).pipe(ae.Noisy, side="action"),
@@ -518,6 +568,7 @@ SPAWNED = [
     "Interleave",
     "Multitasking-all",
     "SynEnv-in-turn",
+    "Teacher-functions",
 ]
 
 

@@ -69,6 +69,12 @@ def test_ranks_train_and_go_on(tmp_path):
     assert run(6, folder=str(tmp_path), max_steps=12) == metrics
 
 
+def test_teacher_opens_the_lock(tmp_path):
+    reached = run(7, folder=str(tmp_path))
+    assert min(reached["with Teacher"]) == 20 and max(reached["without"]) < 20
+    assert (tmp_path / "teacher.png").stat().st_size > 10_000
+
+
 @pytest.mark.slow
 def test_ranks_of_torchrun(tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(EXAMPLES[5])]

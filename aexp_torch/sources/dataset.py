@@ -6,22 +6,23 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from aexp_torch.env import Env, seed_sequence
+from aexp_torch.env import seed_sequence
 from aexp_torch.errors import EndOfStream, SpecError
 from aexp_torch.sources.dataset_loss import checked, prediction_spec_for, reward_function
 from aexp_torch.sources.dataset_passes import Minibatch, Passes, gives_back
 from aexp_torch.sources.dataset_reading import GivenBack, open_reader
 from aexp_torch.sources.dataset_spec import guess_specs
+from aexp_torch.sources.restorable import Restorable
 from aexp_torch.specs import EnvSpec, Modality
 from aexp_torch.specs.tree import map_tree
-from aexp_torch.timestep import StepType, TimeStep
+from aexp_torch.timestep import StepType, TimeStep, restart
 
 __all__ = ["DatasetEnv"]
 
 Mode = Literal["joint", "delayed", "split"]
 
 
-class DatasetEnv(Env):
+class DatasetEnv(Restorable):
     """Streams the minibatches of a dataset; the agent sees x and y together, or predicts y and is told.
 
     | mode | timesteps for minibatches 0..N-1 | answer |
@@ -143,6 +144,11 @@ class DatasetEnv(Env):
         return self.batch_size == 1
 
     @property
+    def snapshots(self) -> bool:
+        """Whether the place in the data can be stored: with one lane, which has it for itself."""
+        return self.batch_size == 1
+
+    @property
     def stream_length(self) -> int | None:
         """The number of timesteps of all passes, where the data has a length."""
         if self.epochs is None or self.pass_length is None:
@@ -231,6 +237,14 @@ class DatasetEnv(Env):
 
     def reset(self, lanes: Tensor | None = None) -> TimeStep:
         """Starts over with a new pass."""
+        return self._restored() or self._start_over()
+
+    def _restored(self) -> TimeStep | None:
+        """Goes to the place where the next episode begins; returns FIRST of a stored one, else None."""
+        rows, _ = self.begin_episodes(torch.ones(1, dtype=torch.bool))
+        return restart(rows[0], 1) if rows else None
+
+    def _start_over(self) -> TimeStep:
         self._passes.begin()
         self._asked, self._pass_over = None, True
         self._skip(self._shown_before)
@@ -239,6 +253,11 @@ class DatasetEnv(Env):
 
     def step(self, action: dict, lanes: Tensor | None = None) -> TimeStep:
         """Returns the next minibatch, and what the prediction before was worth."""
+        if self.detours and self._outstanding.last().any():
+            if (restored := self._restored()) is not None:
+                return restored
+            if self._asked is not None or not self._pass_over:  # it was restored in the middle of an episode
+                return self._start_over()
         if self.mode == "joint":
             return self._show(self._passes.next())
         if self._asked is None:
@@ -324,35 +343,51 @@ class DatasetEnv(Env):
             self._pass_over = self.episode == "batch" or (self.episode == "pass" and minibatch.closes)
             timesteps -= 2 if two_each or (told_alone and minibatch.closes) else 1
 
-    def state_dict(self) -> dict:
-        """Adds the place in the data, the minibatch whose y is owed, and what the last two timesteps have shown."""
-        self.open()
-        return super().state_dict() | {
+    def lane_state(self, lane: int) -> dict:
+        """Returns the place in the data, and the minibatch whose y is owed."""
+        return {
             "passes": self._passes.state_dict(),
             "asked": self._asked and self._asked._asdict(),
             "pass_over": self._pass_over,
-            "shown_before": self._shown_before,
-            "origin": self._origin,
             "completed": [minibatch and minibatch._asdict() for minibatch in self._completed],
-            "bad_samples": sorted(self._passes.reader.bad_samples.indices),
         }
+
+    def load_lane_state(self, lane: int, state: dict) -> None:
+        """Goes back to a place in the data."""
+        self._passes.load_state_dict(state["passes"])
+        self._asked = state["asked"] and Minibatch(**state["asked"])
+        self._pass_over = state["pass_over"]
+        self._completed = [completed and Minibatch(**completed) for completed in state["completed"]]
+
+    def state_dict(self) -> dict:
+        """Adds the place in the data, the minibatch whose y is owed, and what the last two timesteps have shown."""
+        self.open()
+        return (
+            super().state_dict()
+            | self.lane_state(0)
+            | {
+                "shown_before": self._shown_before,
+                "origin": self._origin,
+                "bad_samples": sorted(self._passes.reader.bad_samples.indices),
+            }
+        )
 
     def load_state_dict(self, state: dict) -> None:
         """Restores the place in the data."""
         super().load_state_dict(state)
-        self._passes.load_state_dict(state["passes"])
-        self._asked = state["asked"] and Minibatch(**state["asked"])
-        self._pass_over, self._shown_before = state["pass_over"], state["shown_before"]
-        self._origin = state["origin"]
-        self._completed = [completed and Minibatch(**completed) for completed in state["completed"]]
+        self.load_lane_state(0, state)
+        self._shown_before, self._origin = state["shown_before"], state["origin"]
         self._passes.reader.bad_samples.indices = set(state["bad_samples"])
 
     def divide_anew(self, states: list[tuple[dict, int]]) -> dict:
         """Deals the minibatches that no slot has shown in full out among the slots of this division."""
         self.open()
         given_back: list[GivenBack] = []
-        for state, unseen in states:
+        for state, _ in states:
             self.check_state(state)
+        # What a restored episode shows does not count: data goes on where it was left.
+        states = [(state | state["left"][0], 0) if state["left"] else (state, unseen) for state, unseen in states]
+        for state, unseen in states:
             items = [*state["completed"][max(0, len(state["completed"]) - unseen) :], state["asked"]]
             given_back += [found for item in items if item is not None for found in gives_back(**item)]
         passes = self._passes.divide_anew([state["passes"] for state, _ in states], given_back)

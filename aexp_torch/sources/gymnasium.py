@@ -6,10 +6,11 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import torch
 from torch import Tensor, from_numpy
 
-from aexp_torch.env import Env
 from aexp_torch.errors import AexpError, SpecError
+from aexp_torch.sources.restorable import Restorable, show_restored
 from aexp_torch.specs import EnvSpec
 from aexp_torch.timestep import TimeStep, restart, select_lanes
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["GymnasiumEnv"]
 
 
-class GymnasiumEnv(Env):
+class GymnasiumEnv(Restorable):
     """Runs `num_envs` lanes of a Gymnasium environment.
 
     Observation: the environment's spaces as a nested dict; a space without names is `observation`.
@@ -114,6 +115,11 @@ class GymnasiumEnv(Env):
         return self.num_envs == 1 or self.vectorization == "sync"
 
     @property
+    def snapshots(self) -> bool:
+        """Whether single lanes can be stored: one after the other, of an environment that gives its state."""
+        return self.vectorization == "sync" and (self._recipe is None or self._lanes.single)
+
+    @property
     def max_episode_steps(self) -> int | None:
         """The time limit that the environment is registered with."""
         if isinstance(self.id_or_factory, str):
@@ -168,19 +174,27 @@ class GymnasiumEnv(Env):
         if not self._seeded:
             seeds = [int(self.seeds(lane).generate_state(1)[0]) for lane in range(self.num_envs)]
             self._seeded = True
-        active = None if lanes is None else lanes.numpy()
-        timestep = restart(self._lanes.reset(seeds, active), self.num_envs)
-        self._done = np.zeros(self.num_envs, bool) if active is None else self._done & ~active
+        moving = torch.ones(self.num_envs, dtype=torch.bool) if lanes is None else lanes
+        rows, fresh = self.begin_episodes(moving)
+        timestep = self._outstanding
+        if fresh.any():
+            timestep = restart(self._lanes.reset(seeds, fresh.numpy()), self.num_envs)
+        self._done = self._done & ~moving.numpy()
+        timestep = show_restored(timestep, rows)
         return timestep if lanes is None else select_lanes(lanes, timestep, self._outstanding)
 
     def step(self, action: dict, lanes: Tensor | None = None) -> TimeStep:
         """Steps every lane; those that ended before start a new episode instead."""
-        if lanes is None:
+        if lanes is None and not self.detours:
             return self._timestep(*self._lanes.step(action, self._done, None))
-        active, done = lanes.numpy(), self._done
-        timestep = self._timestep(*self._lanes.step(action, done, active))
-        self._done = np.where(active, self._done, done)
-        return select_lanes(lanes, timestep, self._outstanding)
+        active, done = np.ones(self.num_envs, bool) if lanes is None else lanes.numpy(), self._done
+        rows, fresh = self.begin_episodes(from_numpy(active & done))
+        moving, timestep = (active & ~done) | fresh.numpy(), self._outstanding
+        if moving.any():
+            timestep = self._timestep(*self._lanes.step(action, done, moving))
+        self._done = np.where(moving, self._done, done & ~active)
+        timestep = show_restored(timestep, rows)
+        return timestep if lanes is None else select_lanes(lanes, timestep, self._outstanding)
 
     def _timestep(self, observation: dict, reward: np.ndarray, terminated: np.ndarray, truncated: np.ndarray):
         if not isfinite(np.add.reduce(reward)):  # one number tells of NaN and infinity anywhere
@@ -201,6 +215,14 @@ class GymnasiumEnv(Env):
                 f" after step {self._outstanding.ticket.step}. Mend the environment, or clean its reward before it gets"
                 " here (gymnasium.wrappers.TransformReward)."
             )
+
+    def lane_state(self, lane: int) -> dict:
+        """Returns the simulator of one lane; see `gymnasium_state`."""
+        return self._lanes.lane_state(lane)
+
+    def load_lane_state(self, lane: int, state: dict) -> None:
+        """Restores the simulator of one lane."""
+        self._lanes.load_lane_state(lane, state)
 
     def state_dict(self) -> dict:
         """Adds the simulator's state (classic control, toy text and MuJoCo; refused with the reason elsewhere)."""

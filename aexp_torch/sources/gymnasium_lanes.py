@@ -22,6 +22,8 @@ Outcome = tuple[dict, np.ndarray, np.ndarray, np.ndarray]  # observation, float3
 class OwnVector:
     """Steps all lanes in one call of the environment's own vectorised form."""
 
+    single = False  # no lane can be stored alone
+
     def __init__(self, source: "GymnasiumEnv", vector: VectorEnv):
         mode = vector.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         if mode != AutoresetMode.NEXT_STEP or vector.num_envs != source.num_envs:
@@ -67,6 +69,8 @@ class OwnVector:
 class SingleLanes:
     """Steps one environment per lane, one after the other."""
 
+    single = True
+
     def __init__(self, source: "GymnasiumEnv", first: gymnasium.Env):
         self._envs = [first, *(_make(source) for _ in range(source.num_envs - 1))]
         self.observation_space, self.action_space = first.observation_space, first.action_space
@@ -110,6 +114,14 @@ class SingleLanes:
         """Restores the state of every simulator."""
         for env, env_state in zip(self._envs, state["envs"], strict=True):
             restore(env, env_state)
+
+    def lane_state(self, lane: int) -> dict:
+        """Returns the state of one simulator."""
+        return snapshot(self._envs[lane])
+
+    def load_lane_state(self, lane: int, state: dict) -> None:
+        """Restores the state of one simulator."""
+        restore(self._envs[lane], state)
 
     def close(self) -> None:
         """Closes the environments."""

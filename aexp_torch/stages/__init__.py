@@ -31,6 +31,7 @@ from aexp_torch.stages.repeat import Repeat
 from aexp_torch.stages.rescale_action import RescaleAction
 from aexp_torch.stages.resize import Resize
 from aexp_torch.stages.static_timescaled import StaticTimescaled
+from aexp_torch.stages.teacher import Teacher
 from aexp_torch.stages.time_limit import TimeLimit
 from aexp_torch.stages.trainer_side import TrainerSide
 
@@ -61,6 +62,7 @@ __all__ = [
     "RescaleAction",
     "Resize",
     "StaticTimescaled",
+    "Teacher",
     "TimeLimit",
     "TrainerSide",
 ]

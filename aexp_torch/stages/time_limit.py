@@ -3,15 +3,16 @@
 import torch
 from torch import Tensor
 
-from aexp_torch.env import Env, Stage
+from aexp_torch.env import Env
 from aexp_torch.errors import SpecError
+from aexp_torch.stages.early_end import EarlyEnd, end_early
 from aexp_torch.stages.lane_control import require_lane_control
-from aexp_torch.timestep import StepType, TimeStep, select_lanes
+from aexp_torch.timestep import TimeStep
 
 __all__ = ["TimeLimit"]
 
 
-class TimeLimit(Stage):
+class TimeLimit(EarlyEnd):
     """Cuts episodes off after a number of transitions: LAST, truncated (its discount stays what it was, 1).
 
     The lane is then reset, while the others go on. An episode that ends by itself in time stays as it is.
@@ -60,23 +61,6 @@ class TimeLimit(Stage):
         """Not known: data that is reset starts over."""
         return None
 
-    def step(self, action: dict, lanes: Tensor | None = None) -> TimeStep:
-        """Resets the lanes that were cut off, and steps the others."""
-        before, below = self._outstanding, self.env._outstanding
-        cut = before.last() & ~below.last()
-        if lanes is None and not cut.any():
-            return self.on_timestep(self.env.step(action))
-        moving = torch.ones_like(cut) if lanes is None else lanes
-        reset, step = cut & moving, moving & ~cut
-        timestep = below
-        if step.any():
-            timestep = self.env.step(action, step)
-        if reset.any():
-            timestep = self.env.reset(reset)
-        with self._holding(~moving):
-            timestep = self.on_timestep(timestep)
-        return timestep if lanes is None else select_lanes(lanes, timestep, before)
-
     def on_timestep(self, timestep: TimeStep) -> TimeStep:
         """Counts, and ends what is over."""
         age = self._age.get(timestep.source)
@@ -85,9 +69,7 @@ class TimeLimit(Stage):
         older = torch.where(timestep.first(), 0, age + 1)
         self._age[timestep.source] = age = older if self.held is None else torch.where(self.held, age, older)
         over = (age >= self.limit) & timestep.mid()
-        if not over.any():
-            return timestep
-        return timestep._replace(step_type=timestep.step_type.masked_fill(over, StepType.LAST))
+        return end_early(timestep, over) if over.any() else timestep
 
     def state_dict(self) -> dict:
         """Adds the transitions since FIRST, int64 [B] per source."""

@@ -8,8 +8,8 @@ import torch
 from dm_env import specs
 from torch import Tensor
 
-from aexp_torch.env import Env
 from aexp_torch.errors import EndOfStream
+from aexp_torch.sources.restorable import Restorable, show_restored
 from aexp_torch.specs import EnvSpec
 from aexp_torch.state import pack_generator, unpack_generator
 from aexp_torch.timestep import StepType, TimeStep, select_lanes
@@ -17,12 +17,13 @@ from aexp_torch.timestep import StepType, TimeStep, select_lanes
 __all__ = ["CountingEnv"]
 
 
-class CountingEnv(Env):
+class CountingEnv(Restorable):
     """Counts, so that a wrong order, a lost step and an answer in the wrong place become visible.
 
     A lane's observation is the number of timesteps that this lane has shown since the environment was opened, from 0; a
-    reset does not set it back. Its reward is the action it got (without actions: its observation). Even lanes end with
-    terminated, odd ones with truncated, each after its own number of transitions.
+    reset does not set it back (for a restored episode, it goes back to what it was then). Its reward is the action it got
+    (without actions: its observation). Even lanes end with terminated, odd ones with truncated, each after its own number
+    of transitions.
 
     Observation: `observation` float32 [B]; with `nested`: `count` float32 [B], `where/lane` int64 [B] and `where/age`
     (transitions since FIRST) int64 [B]; with `random`: also `random` float32 [B] in [0, 1), drawn per lane.
@@ -98,7 +99,8 @@ class CountingEnv(Env):
         self._shown = 1 if lanes is None else self._shown + 1
         moving = torch.ones(self.num_envs, dtype=torch.bool) if lanes is None else lanes
         self.received.append(None)
-        return self._show(moving, moving, torch.zeros(self.num_envs))
+        rows, begin = self.begin_episodes(moving)
+        return show_restored(self._show(begin, begin, torch.zeros(self.num_envs)), rows)
 
     def step(self, action: dict, lanes: Tensor | None = None) -> TimeStep:
         """Counts on, and pays the action back."""
@@ -106,12 +108,14 @@ class CountingEnv(Env):
             raise EndOfStream(f"{self.name}: {self.given_stream_length} timesteps were shown.")
         self._shown += 1
         moving = torch.ones(self.num_envs, dtype=torch.bool) if lanes is None else lanes
-        begin = moving & self._outstanding.last()
+        ended = moving & self._outstanding.last()
+        rows, begin = self.begin_episodes(ended)
+        moving = (moving & ~ended) | begin
         reward = self._count + 1.0
         if self.num_actions:
             self.received.append(action["action"].clone())
             reward = action["action"].float()
-        return self._show(moving, begin, torch.where(begin, 0.0, reward))
+        return show_restored(self._show(moving, begin, torch.where(begin, 0.0, reward)), rows)
 
     def _show(self, moving: Tensor, begin: Tensor, reward: Tensor) -> TimeStep:
         self._count = self._count + moving
@@ -131,6 +135,17 @@ class CountingEnv(Env):
             draws = [rng.random(dtype=np.float32) if moves else 0 for rng, moves in zip(self._generators, moving)]
             observation["random"] = torch.tensor(draws, dtype=torch.float32)
         return observation
+
+    def lane_state(self, lane: int) -> dict:
+        """Returns the counters and the generator of a lane."""
+        generator = pack_generator(self._generators[lane])
+        return {"count": int(self._count[lane]), "age": int(self._age[lane]), "generator": generator}
+
+    def load_lane_state(self, lane: int, state: dict) -> None:
+        """Sets the counters and the generator of a lane back."""
+        self._count, self._age = self._count.clone(), self._age.clone()
+        self._count[lane], self._age[lane] = state["count"], state["age"]
+        self._generators[lane] = unpack_generator(state["generator"])
 
     def state_dict(self) -> dict:
         """Adds the counters and the generators."""
