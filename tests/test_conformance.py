@@ -407,13 +407,20 @@ ROWS = {
     "Teacher": (lambda: CountingEnv(3, [3, 5, 9], random=True).pipe(ae.Teacher, p_revert=0.7), "random partial shared"),
     "Teacher-step": (
         lambda: nested().pipe(
-            ae.Teacher, "top_k", capacity=3, window=2, gamma=0.9, p_revert=0.4, when="step", choose="proportional"
+            ae.Teacher,
+            buffer="top_k",
+            capacity=3,
+            window=2,
+            gamma=0.9,
+            p_revert=0.4,
+            when="step",
+            choose="proportional",
         ),
         "random partial shared",
     ),
     "Teacher-gymnasium": (lambda: cart().pipe(ae.Teacher, capacity=9, choose="proportional"), "random partial shared"),
     "Teacher-functions": (
-        lambda: CountingEnv(3, [3, 5, 9]).pipe(ae.Teacher, every_other, score=Rarity(), window=None),
+        lambda: CountingEnv(3, [3, 5, 9]).pipe(ae.Teacher, buffer=every_other, score=Rarity(), window=None),
         "partial shared",
     ),
     "Teacher-dataset": (

@@ -36,7 +36,7 @@ def make_loader(num_workers: int) -> ae.Loader:
         "predict": count(nested=True).pipe(ae.PredictInputs, horizon=2, signals=True),
         "advantage": count().pipe(ae.Advantage, order=2).pipe(ae.Advantage, key="other", baseline=half),
         "teacher": cart().pipe(ae.Teacher, choose="proportional", capacity=9).pipe(ae.FrameStack, stack_size=2),
-        "back": count().pipe(ae.Teacher, "top_k", window=2, p_revert=0.3, when="step"),
+        "back": count().pipe(ae.Teacher, buffer="top_k", window=2, p_revert=0.3, when="step"),
         "actions": count().pipe(ae.StaticTimescaled, ratio=0.5).pipe(ae.ObserveActions, which="executed", history=2),
         "both": ae.Interleave([count(name="a"), cart(name="b").pipe(ae.StaticTimescaled, ratio=2)])
         .pipe(ae.ObserveActions)
