@@ -54,7 +54,7 @@ def learn(env: ae.Env, num_steps: int, seed: int, size: int) -> tuple[list[int],
     timestep = env.reset()
     for _ in range(num_steps):
         cell = timestep.observation["observation"].numpy()
-        noise = generator.random((len(cell), 4))
+        noise = generator.random((len(cell), 4))  # one step in ten is random; ties are drawn
         action = np.where(noise[:, 0] < 0.1, noise[:, 1] * 4 // 1, (values[cell] + 1e-6 * noise).argmax(1)).astype(int)
         before, timestep = timestep, env.step(torch.from_numpy(action))
         after = timestep.observation["observation"].numpy()
@@ -62,11 +62,10 @@ def learn(env: ae.Env, num_steps: int, seed: int, size: int) -> tuple[list[int],
         for lane in np.flatnonzero(~before.last().numpy()):  # the action that answers LAST is ignored
             values[cell[lane], action[lane]] += 0.5 * (target[lane] - values[cell[lane], action[lane]])
         farthest.append(max(farthest[-1], int(after.max())))
-    policy = ae.GymnasiumEnv(Lock, size=size)
-    timestep = policy.reset()
-    while not timestep.last().any():
-        timestep = policy.step(torch.tensor([values[int(timestep.observation["observation"])].argmax()]))
-    return farthest, int(timestep.observation["observation"])
+    wheel = 0
+    while wheel < size and values[wheel].argmax() == Lock(size).right[wheel]:
+        wheel += 1
+    return farthest, wheel
 
 
 def main(num_steps: int = 1500, num_seeds: int = 5, size: int = 20, folder: str = "runs/teacher") -> dict:
@@ -84,13 +83,11 @@ def main(num_steps: int = 1500, num_seeds: int = 5, size: int = 20, folder: str 
         steps = 8 * np.arange(num_steps + 1)
         ax.fill_between(steps, np.min(curves, 0), np.max(curves, 0), color=color, alpha=0.2, linewidth=0)
         ax.plot(steps, np.median(curves, 0), color=color, label=f"{label}: median and range of {num_seeds} seeds")
-    ax.axhline(size, color="#d9661f", linewidth=1, linestyle=":", label="the lock is open")
-    ax.set(
-        xlabel="interactions (environment steps, all lanes)", ylabel="farthest wheel opened", xlim=(0, 8 * num_steps)
-    )
+    ax.axhline(size, color="#d9661f", linewidth=1, linestyle=":", label="all of them open")
+    ax.set(xlabel="environment steps, all lanes", ylabel="farthest wheel opened", xlim=(0, 8 * num_steps))
     ax.set(yticks=range(0, size + 1, 5), title=f"A lock with {size} wheels: one reward, at the end")
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False, loc=(0.5, 0.55))
+    ax.legend(frameon=False, loc=(0.45, 0.55))
     Path(folder).mkdir(parents=True, exist_ok=True)
     figure.savefig(Path(folder) / "teacher.png")
     print("wheels opened by the greedy policy:", result)

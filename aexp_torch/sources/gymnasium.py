@@ -225,7 +225,7 @@ class GymnasiumEnv(Restorable):
         self._lanes.load_lane_state(lane, state)
 
     def state_dict(self) -> dict:
-        """Adds the simulator's state (classic control, toy text and MuJoCo; refused with the reason elsewhere)."""
+        """Adds the simulator's state (classic control, toy text, MuJoCo, Atari; refused with the reason elsewhere)."""
         self.open()
         try:
             lanes = self._lanes.state_dict()

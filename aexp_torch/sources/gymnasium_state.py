@@ -1,9 +1,9 @@
 """A Gymnasium environment mid-episode, as tensors and primitives: `snapshot` and `restore`, bit for bit.
 
 Stored are the attributes of every wrapper and of the environment within: numbers, arrays, numpy generators, containers
-of these, MuJoCo physics, environments inside of environments. Left where they are: the links between the layers, spaces
-(and their own generators: `space.sample()` is no part of a stream), specs and metadata, functions, classes and modules,
-windows and renderers. Whatever else an attribute holds makes the environment non-resumable, and is named.
+of these, MuJoCo physics, Atari games, environments inside of environments. Left where they are: the links between the
+layers, spaces (and their own generators: `space.sample()` is no part of a stream), specs and metadata, functions, classes
+and modules, windows and renderers. Whatever else an attribute holds makes the environment non-resumable, and is named.
 
 Out of sight, and so out of the snapshot: module globals and class attributes that an environment changes, numpy's and
 Python's global generators, variables of a function's closure, the children that a generator has spawned.
@@ -26,6 +26,7 @@ from gymnasium.wrappers import PassiveEnvChecker
 from gymnasium.wrappers.utils import RunningMeanStd
 
 from aexp_torch.errors import SpecError
+from aexp_torch.sources.ale_state import is_ale, read_ale, write_ale
 from aexp_torch.sources.mujoco_state import is_mujoco, read_mujoco, write_mujoco
 from aexp_torch.sources.plain_state import KEEP, TAG, Decoder, Encoder, Unstorable
 
@@ -145,6 +146,8 @@ class _Writer:
             return {TAG: "record", "class": _class_name(value), "attributes": self._attributes(value)}
         if is_mujoco(value):
             return write_mujoco(value)
+        if is_ale(value):
+            return write_ale(value)
         raise Unstorable(value)
 
 
@@ -181,8 +184,10 @@ class _Reader:
             self.layers(existing, encoded["layers"])
         elif kind == "record" and _class_name(existing) == encoded["class"]:
             self._attributes(existing, encoded["attributes"])
-        elif kind == _kind_of_physics(existing):
+        elif kind == type(existing).__name__ and is_mujoco(existing):
             read_mujoco(encoded, existing)
+        elif kind == type(existing).__name__ and is_ale(existing):
+            read_ale(encoded, existing)
         else:
             wanted = encoded.get("class", kind)
             raise SpecError(
@@ -207,10 +212,6 @@ def _encode(env: Layer) -> dict[str, Any]:
 
 def _class_name(value: Any) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}"
-
-
-def _kind_of_physics(value: Any) -> str | None:
-    return type(value).__name__ if is_mujoco(value) else None
 
 
 def _constant(name: str, value: Any) -> bool:

@@ -390,3 +390,32 @@ def test_views_of_a_simulator_are_refused(mujoco):
     env = gymnasium.make("Hopper-v5")
     env.unwrapped.mine = env.unwrapped.data.qpos
     assert "HopperEnv.mine holds an array that looks into the memory of a simulator" in why_not_resumable(env)
+
+
+@pytest.fixture
+def atari():
+    """Gives ALE, with its games registered; it says what it is on stdout, which is nobody's concern."""
+    found = pytest.importorskip("ale_py")
+    found.ALEInterface.setLoggerMode(found.LoggerMode.Error)
+    gymnasium.register_envs(found)
+    return found
+
+
+@pytest.mark.parametrize("game", ["Pong", "Breakout", "MontezumaRevenge"])
+def test_atari(game, atari):
+    options = {"repeat_action_probability": 0, "max_num_frames_per_episode": 90, "obs_type": "ram"}
+    check_every_step(lambda: gymnasium.make(f"ALE/{game}-v5", **options), every=5, more=40)
+
+
+def test_atari_frames_behind_a_wrapper(atari):
+    options = {"repeat_action_probability": 0, "frameskip": (2, 5), "obs_type": "grayscale", "max_episode_steps": 18}
+    check_every_step(lambda: wrappers.FrameStackObservation(gymnasium.make("ALE/Breakout-v5", **options), 4), every=7)
+
+
+def test_what_the_state_of_an_atari_game_lacks_is_refused(atari):
+    env = gymnasium.make("ALE/Pong-v5")
+    assert "AtariEnv.ale holds an ALEInterface with sticky actions" in why_not_resumable(env)
+    env.unwrapped.ale.setFloat("repeat_action_probability", 0.0)
+    assert why_not_resumable(env) is None
+    env.unwrapped.ale.setBool("color_averaging", True)
+    assert "AtariEnv.ale holds an ALEInterface with color_averaging" in why_not_resumable(env)

@@ -20,6 +20,7 @@ def data(**options):
     return ae.DatasetEnv(samples(), batch_size=1, drop_last=True, shuffle=True, **options)
 
 
+ATARI = {"max_episode_steps": 14, "repeat_action_probability": 0}
 SOURCES = {
     "CountingEnv": lambda: CountingEnv(3, lengths=[9, 12, 30], random=True, nested=True),
     "CartPole": lambda: ae.GymnasiumEnv("CartPole-v1", 2, "sync", max_episode_steps=14),
@@ -28,6 +29,7 @@ SOURCES = {
     "dict-tuple-text": lambda: ae.GymnasiumEnv(FakeGymEnv, 2, length=14),
     "HalfCheetah": lambda: ae.GymnasiumEnv("HalfCheetah-v5", 2, "sync", max_episode_steps=14),
     "InvertedPendulum": lambda: ae.GymnasiumEnv("InvertedPendulum-v5", 2, "sync", max_episode_steps=14),
+    "Pong": lambda: ae.GymnasiumEnv("ale_py:ALE/Pong-v5", 2, "sync", **ATARI),
     "data-joint": lambda: data(episode="pass"),
     "data-delayed": lambda: data(episode="pass", loss="cross_entropy"),
     "data-split": lambda: data(episode="pass", loss="correct", mode="split"),
@@ -84,7 +86,7 @@ def go_back(env, lane):
 @pytest.mark.parametrize("make", SOURCES.values(), ids=SOURCES)
 def test_the_same_actions_lead_to_the_same_timesteps(make):
     if "v5" in make().name:
-        pytest.importorskip("mujoco")
+        pytest.importorskip("ale_py" if "ALE" in make().name else "mujoco")
     env = make()
     timestep, lane, compared = env.reset(), env.specs[env.name].num_envs - 1, 0
     for at in range(5):
