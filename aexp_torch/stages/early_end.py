@@ -1,12 +1,15 @@
 """EarlyEnd: what stages share that end episodes which go on below (no stage of its own)."""
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, from_numpy
 
 from aexp_torch.env import Stage
 from aexp_torch.timestep import StepType, TimeStep, select_lanes
 
 __all__ = ["EarlyEnd", "end_early"]
+
+LAST = np.int8(StepType.LAST)
 
 
 class EarlyEnd(Stage):
@@ -18,9 +21,10 @@ class EarlyEnd(Stage):
     def step(self, action: dict, lanes: Tensor | None = None) -> TimeStep:
         """Resets the lanes that were cut off, and steps the others."""
         before, below = self._outstanding, self.env._outstanding
-        cut = before.last() & ~below.last()
+        cut = (before.step_type.numpy() == LAST) & (below.step_type.numpy() != LAST)
         if lanes is None and not cut.any():
             return self.on_timestep(self.env.step(action))
+        cut = from_numpy(cut)
         moving = torch.ones_like(cut) if lanes is None else lanes
         reset, step = cut & moving, moving & ~cut
         timestep = below

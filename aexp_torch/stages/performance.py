@@ -38,24 +38,25 @@ class Performance:
 
     def earn(self, going: np.ndarray, reward: np.ndarray) -> None:
         """Takes the rewards (float32 [B]) of lanes that go on (bool [B]) into the discounted return."""
-        self.now[going] += (self.weight * reward)[going]
-        self.weight[going] *= self.gamma
+        self.now += np.where(going, self.weight * reward, 0.0)
+        if self.gamma != 1.0:
+            self.weight[going] *= self.gamma
 
-    def rise(self, moving: np.ndarray, first: np.ndarray) -> np.ndarray:
-        """Returns how much the performance has risen over the window, float64 [B]; lanes that do not move mean nothing.
+    def rise(self, first: np.ndarray, going: np.ndarray) -> np.ndarray:
+        """Returns how much the performance has risen over the window, float64 [B]; that of held lanes means nothing.
 
         Args:
-          moving: bool [B].
-          first: bool [B], which of them are at FIRST.
+          first: bool [B], lanes at FIRST.
+          going: bool [B], lanes that go on.
         """
         if self.window is None:
             return self.now.copy()
-        self._age[moving & ~first] += 1
+        self._age += going
         self._start[first] = self.now[first]
-        lanes, slots = np.arange(len(self.now)), self._age % self.window
-        rise = self.now - np.where(self._age >= self.window, self._past[lanes, slots], self._start)
-        self._past[lanes[moving], slots[moving]] = self.now[moving]
-        return rise
+        slot = np.arange(len(self.now)), self._age % self.window
+        before = self._past[slot]
+        self._past[slot] = np.where(first | going, self.now, before)
+        return self.now - np.where(self._age >= self.window, before, self._start)
 
     def state_dict(self) -> dict:
         """Returns what is known of each lane."""

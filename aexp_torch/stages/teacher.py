@@ -164,7 +164,7 @@ class Teacher(EarlyEnd):
         cut = memory.revert(
             ended & ~memory.over if self.when == "reset" else moving & (step_type == MID), self.p_revert
         )
-        memory.over[moving] = ended[moving]
+        memory.over = np.where(moving, ended, memory.over)
         self._store(memory, timestep, score, moving & ~ended)
         shown = _shown(memory.performance.step, restored)
         timestep = timestep._replace(observation={**timestep.observation, **shown})
@@ -172,20 +172,18 @@ class Teacher(EarlyEnd):
 
     def _rise(self, memory: "Memory", timestep: TimeStep, moving: np.ndarray, first: np.ndarray) -> np.ndarray:
         """Returns the scores, float64 [B]."""
-        performance = memory.performance
-        going = moving & ~first
-        performance.step[going] += 1
+        performance, going = memory.performance, moving & ~first
+        performance.step += going
         if callable(self._score):
             values = self._score(_rows(timestep, moving))
             performance.now[moving] = _checked(values, int(moving.sum()), "score", timestep.source).double().numpy()
         else:
             performance.earn(going, timestep.reward.numpy())
-        return performance.rise(moving, first)
+        return performance.rise(first, going)
 
     def _store(self, memory: "Memory", timestep: TimeStep, score: np.ndarray, lanes: np.ndarray) -> None:
         """Stores some of `lanes` (bool [B])."""
         if callable(self._should_store):
-            lanes = lanes.copy()
             values = self._should_store(_rows(timestep, lanes), from_numpy(score[lanes]))
             lanes[lanes] = _checked(values, int(lanes.sum()), "buffer", timestep.source).bool().numpy()
         else:
@@ -233,6 +231,8 @@ class Memory:
     def begin(self, first: np.ndarray) -> np.ndarray:
         """Starts the episodes of lanes at FIRST (bool [B]); returns which of them are restored."""
         restored = np.zeros_like(first)
+        if not first.any():
+            return restored
         for lane in np.flatnonzero(first).tolist():
             place = None if lane in self.source.restoring else self._awaited.pop(lane, None)
             restored[lane] = place is not None
@@ -242,6 +242,8 @@ class Memory:
     def revert(self, lanes: np.ndarray, probability: float) -> np.ndarray:
         """Draws which of `lanes` (bool [B]) go back, and where; returns these."""
         reverted = np.zeros_like(lanes)
+        if not lanes.any():
+            return reverted
         chosen = np.flatnonzero(lanes)
         for lane in chosen[self.generator.random(len(chosen)) < probability].tolist():
             place = self.archive.choose(self.generator)
@@ -306,8 +308,8 @@ def _rows(timestep: TimeStep, lanes: np.ndarray) -> TimeStep:
     if lanes.all():
         return timestep
     chosen = from_numpy(lanes)
-    signals = (field[chosen] for field in timestep[:3])
     observation = map_tree(lambda leaf: None if leaf is None else leaf[chosen], timestep.observation)
+    signals = timestep.step_type[chosen], timestep.reward[chosen], timestep.discount[chosen]
     return TimeStep(*signals, observation, timestep.ticket)
 
 

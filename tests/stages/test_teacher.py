@@ -60,10 +60,10 @@ def test_performance_by_hand():
     both, none = np.ones(2, bool), np.zeros(2, bool)
     for lane in range(2):
         performance.begin(lane, None)
-    rises = [performance.rise(both, both)]
+    rises = [performance.rise(both, none)]
     for reward in ([1, 0], [1, 4], [0, -8], [0, 0]):
         performance.earn(both, np.array(reward, np.float32))
-        rises.append(performance.rise(both, none))
+        rises.append(performance.rise(none, both))
     # Returns: 0, 1, 1.5, 1.5, 1.5 and 0, 0, 2, 0, 0.
     assert np.stack(rises).tolist() == [[0, 0], [1, 0], [1.5, 2], [0.5, 0], [0, -2]]
     assert performance.weight.tolist() == [1 / 16, 1 / 16]
@@ -250,8 +250,22 @@ def test_a_finite_stream_ends_after_the_detours():
     assert env.stream_length is None
 
 
-class Vector:
-    """Is the refused kinds of environments."""
+def test_data_starts_over_where_a_process_was_lost():
+    env = ae.DatasetEnv({"x": torch.arange(5.0)}, batch_size=1, episode="pass", name="d").pipe(ae.Teacher)
+    env.go_on_after({"d": 3})
+    assert float(env.reset().observation["x"]) == 0  # the steps of restored episodes were no progress
+
+
+def test_on_the_trainers_side_of_workers_it_is_refused():
+    env = CountingEnv(2).pipe(ae.TrainerSide).pipe(ae.Teacher)
+    assert env.reset().observation[KEY] is None
+    with ae.Loader(env, num_workers=1, steps_per_epoch=3) as loader:
+        with pytest.raises(ae.SpecError, match="Teacher has a reset or step of its own. Put it below TrainerSide"):
+            next(iter(loader))
+
+
+class Refused:
+    """Has the kinds of environments that cannot."""
 
     own = staticmethod(lambda: ae.GymnasiumEnv("CartPole-v1", 4))
     rows = staticmethod(lambda: ae.DatasetEnv({"x": torch.arange(4.0)}, batch_size=2, name="rows"))
@@ -263,11 +277,11 @@ class Vector:
 @pytest.mark.parametrize(
     ("make", "name"),
     [
-        (Vector.own, "CartPole-v1' \\(GymnasiumEnv"),
-        (Vector.rows, "rows' \\(DatasetEnv"),
-        (Vector.joined, "joined' \\(SynEnv"),
-        (Vector.tasks, "tasks' \\(Multitasking"),
-        (Vector.replay, "replay/CountingEnv' \\(Player"),
+        (Refused.own, "CartPole-v1' \\(GymnasiumEnv"),
+        (Refused.rows, "rows' \\(DatasetEnv"),
+        (Refused.joined, "joined' \\(SynEnv"),
+        (Refused.tasks, "tasks' \\(Multitasking"),
+        (Refused.replay, "replay/CountingEnv' \\(Player"),
     ],
 )
 def test_sources_that_cannot_are_refused_by_name(make, name):
