@@ -183,13 +183,14 @@ class Teacher(EarlyEnd):
 
     def _store(self, memory: "Memory", timestep: TimeStep, score: np.ndarray, lanes: np.ndarray) -> None:
         """Stores some of `lanes` (bool [B])."""
+        if not lanes.any():
+            return
         if callable(self._should_store):
             values = self._should_store(_rows(timestep, lanes), from_numpy(score[lanes]))
             lanes[lanes] = _checked(values, int(lanes.sum()), "buffer", timestep.source).bool().numpy()
         else:
             lanes = lanes & (score > 0)
-        if lanes.any():
-            memory.store(lanes, score)
+        memory.store(lanes, score)
 
     def go_on_after(self, steps: dict[str, int], origin: dict | None = None) -> None:
         """Has data start over: restored episodes are among its steps, so nobody knows how far it had come."""
@@ -255,6 +256,8 @@ class Memory:
 
     def store(self, lanes: np.ndarray, score: np.ndarray) -> None:
         """Stores `lanes` (bool [B]) as far as the archive wants them."""
+        if not lanes.any():
+            return
         over = self.source._outstanding.last()  # a stage may show a lane late that has ended by then
         for lane in np.flatnonzero(lanes & ~over.numpy()).tolist():
             if self.archive.wants(float(score[lane])):
