@@ -74,7 +74,7 @@ class Restorable(Env):
 
     # What is asked of it.
 
-    def snapshot(self, lane: int) -> dict:
+    def snapshot(self, lane: int = 0) -> dict:
         """Stores a lane as it is: the simulator bit for bit, with its generators, and the observation that it shows.
 
         Returns:
@@ -94,7 +94,7 @@ class Restorable(Env):
         )
         return {"observation": row, "state": self.lane_state(lane)}
 
-    def restore(self, lane: int, snapshot: dict) -> None:
+    def restore(self, snapshot: dict, lane: int = 0) -> None:
         """Has the next episode of a lane begin where `snapshot` was taken, once; the lane's next FIRST shows that.
 
         That is the timestep after LAST, or that of a `reset`. The same actions as then give the same timesteps. A second

@@ -249,7 +249,7 @@ class Memory:
         for lane in chosen[self.generator.random(len(chosen)) < probability].tolist():
             place = self.archive.choose(self.generator)
             if place is not None:
-                self.source.restore(lane, place["snapshot"])
+                self.source.restore(place["snapshot"], lane)
                 self._awaited[lane] = place["start"]
                 reverted[lane] = True
         return reverted

@@ -100,7 +100,7 @@ def test_the_same_actions_lead_to_the_same_timesteps(make):
             shown.append(lane_of(timestep, lane))
         compared += len(actions)
         for _ in range(2):
-            env.restore(lane, place)
+            env.restore(place, lane)
             assert lane in env.restoring
             timestep = go_back(env, lane)
             assert timestep.first()[lane] and env.restoring == frozenset()
@@ -118,7 +118,7 @@ def test_a_lane_is_restored_by_autoreset_and_the_others_go_on():
     env.reset(), alone.reset()
     push = torch.tensor([0, 1])
     timesteps, others = [env.step(push)], [alone.step(push)]
-    env.restore(0, env.snapshot(0))
+    env.restore(env.snapshot())
     while not timesteps[-1].last()[0]:
         timesteps.append(env.step(push))
         others.append(alone.step(push))
@@ -139,7 +139,7 @@ def test_the_steps_of_a_time_limit_come_back():
     env.reset()
     for _ in range(4):
         env.step(torch.tensor([1]))
-    env.restore(0, env.snapshot(0))
+    env.restore(env.snapshot())
     env.reset()
     assert [int(env.step(torch.tensor([1])).step_type) for _ in range(3)] == [1, 2, 0]
 
@@ -160,11 +160,11 @@ def test_fresh_episodes_are_those_that_would_have_come_without(make):
             if timestep.first()[0] and not restored:
                 episodes.append(lane_of(timestep, 0))
             if timestep.mid()[0] and len(places) < 3:
-                places.append(env.snapshot(0))
+                places.append(env.snapshot())
             if timestep.last()[0]:
                 restored = (restored + 1) % (detours + 1)
                 if restored:
-                    env.restore(0, places[len(episodes) % len(places)])
+                    env.restore(places[len(episodes) % len(places)])
             timestep = env.step(answer_to(env, timestep))
         return episodes
 
@@ -176,7 +176,7 @@ def test_a_restore_that_waits_is_part_of_the_state():
     env, other = (ae.GymnasiumEnv("CartPole-v1", 2, "sync") for _ in range(2))
     env.reset()
     env.step(torch.tensor([0, 1]))
-    env.restore(1, env.snapshot(1))
+    env.restore(env.snapshot(1), 1)
     other.load_state_dict(through_a_file(env.state_dict()))
     ours, theirs = [], []
     for stream, shown in ((env, ours), (other, theirs)):
@@ -189,7 +189,7 @@ def test_a_place_of_one_environment_can_be_shown_by_another_that_is_alike():
     env, other = (ae.GymnasiumEnv("CartPole-v1", 1, "sync", seed=seed) for seed in (1, 2))
     env.reset(), other.reset()
     expected = env.step(torch.tensor([1]))
-    other.restore(0, env.snapshot(0))
+    other.restore(env.snapshot())
     assert torch.equal(other.reset().observation["observation"], expected.observation["observation"])
     push = torch.tensor([0])
     assert torch.equal(other.step(push).observation["observation"], env.step(push).observation["observation"])
@@ -203,9 +203,9 @@ def test_slots_that_are_divided_anew_go_on_where_the_data_was_left():
 
     env = make(0, 1)
     seen = [float(env.reset().observation["x"])]
-    place = env.snapshot(0)
+    place = env.snapshot()
     seen += [float(env.step({}).observation["x"]) for _ in range(3)]
-    env.restore(0, place)
+    env.restore(place)
     env.reset()  # a detour: 0, 1, 2 are shown again
     assert [float(env.step({}).observation["x"]) for _ in range(2)] == [1, 2]
     state = env.state_dict()
@@ -223,18 +223,18 @@ def test_what_cannot_work_is_refused():
     with pytest.raises(
         ae.SpecError, match=r"'?CartPole-v1'?: expected single lanes for snapshot\(\).*vectorization='sync'"
     ):
-        env.snapshot(0)
+        env.snapshot()
     env = CountingEnv(2, lengths=[1, 2])
     with pytest.raises(
         ae.SpecError, match=r"expected an episode that has begun for snapshot\(\)\. Call reset\(\) first"
     ):
-        env.snapshot(0)
+        env.snapshot()
     env.reset()
-    place = env.snapshot(0)
+    place = env.snapshot()
     with pytest.raises(ae.SpecError, match=r"expected a lane in 0\.\.1 for restore\(\), got 2"):
-        env.restore(2, place)
+        env.restore(place, 2)
     env.step(torch.tensor([0, 0]))
     with pytest.raises(ae.SpecError, match=r"expected a lane within an episode for snapshot\(\), lane 0 is at LAST"):
-        env.snapshot(0)
+        env.snapshot()
     with pytest.raises(ae.SpecError, match=r"batch_size=1 for a dataset"):
-        ae.DatasetEnv(samples(), batch_size=2).snapshot(0)
+        ae.DatasetEnv(samples(), batch_size=2).snapshot()
