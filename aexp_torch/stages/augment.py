@@ -129,14 +129,20 @@ class Augment(Stage):
             the others; what is returned for them does not matter.
         """
         if self.p == 1.0:
-            return self.augment(value, leaf.spec, leaf.modality, leaf.generator)
+            return self.augment_leaf(value, leaf)
         hit = self._draw(value, leaf.generator)
         if not hit.any():
             return value
-        return torch.where(hit, self.augment(value, leaf.spec, leaf.modality, leaf.generator), value)
+        lanes = torch.from_numpy(hit)
+        where = lanes if self.granularity == "element" else by_row(lanes, value)
+        return torch.where(where, self.augment_leaf(value, leaf), value)
+
+    def augment_leaf(self, value: Tensor, leaf: Leaf) -> Tensor:
+        """Calls `augment`; what a stage has found out about a value in `on_open` is used here."""
+        return self.augment(value, leaf.spec, leaf.modality, leaf.generator)
 
     def lose(self, leaf: Leaf, rows: Tensor | None) -> Tensor | None:
-        """Returns the lanes in which the key goes missing, bool [B], or None. Called after `change`, with its `rows`."""
+        """Returns the lanes in which the key goes missing, bool [B]; None where it does in none. Called after `change`, with its `rows`."""
         return None
 
     def begin(self, leaf: Leaf, lanes: Tensor) -> None:
@@ -237,12 +243,11 @@ class Augment(Stage):
             node[key] = value if present is None else torch.where(by_row(present, value), value, 0)
         return tree
 
-    def _draw(self, value: Tensor, generator: np.random.Generator) -> Tensor:
-        """Draws where a value is changed: bool, in a shape that broadcasts with it."""
+    def _draw(self, value: Tensor, generator: np.random.Generator) -> np.ndarray:
+        """Draws where a value is changed: bool, [1], [B] or [B, ...], as `granularity` says."""
         if self.granularity == "element":
-            return torch.from_numpy(np.asarray(generator.random(tuple(value.shape)) < self.p))
-        num_draws = 1 if self.granularity == "key" else len(value)
-        return by_row(torch.from_numpy(generator.random(num_draws) < self.p), value)
+            return generator.random(tuple(value.shape)) < self.p
+        return generator.random(1 if self.granularity == "key" else len(value)) < self.p
 
     def _depth(self, source: str) -> int:
         """Counts the stages of this class below, so that two draw differently and one more above changes neither."""

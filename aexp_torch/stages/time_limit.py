@@ -1,7 +1,8 @@
 """TimeLimit: episodes of limited length."""
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, from_numpy
 
 from aexp_torch.env import Env, Stage
 from aexp_torch.errors import SpecError
@@ -9,6 +10,8 @@ from aexp_torch.stages.lane_control import require_lane_control
 from aexp_torch.timestep import StepType, TimeStep, select_lanes
 
 __all__ = ["TimeLimit"]
+
+FIRST, MID, LAST = (np.int8(kind) for kind in StepType)
 
 
 class TimeLimit(Stage):
@@ -42,7 +45,7 @@ class TimeLimit(Stage):
 
     def on_open(self) -> None:
         """Starts to count."""
-        self._age: dict[str, Tensor] = {}
+        self._age: dict[str, np.ndarray] = {}
 
     @property
     def episodic(self) -> bool:
@@ -63,9 +66,10 @@ class TimeLimit(Stage):
     def step(self, action: dict, lanes: Tensor | None = None) -> TimeStep:
         """Resets the lanes that were cut off, and steps the others."""
         before, below = self._outstanding, self.env._outstanding
-        cut = before.last() & ~below.last()
+        cut = (before.step_type.numpy() == LAST) & (below.step_type.numpy() != LAST)
         if lanes is None and not cut.any():
             return self.on_timestep(self.env.step(action))
+        cut = from_numpy(cut)
         moving = torch.ones_like(cut) if lanes is None else lanes
         reset, step = cut & moving, moving & ~cut
         timestep = below
@@ -79,21 +83,22 @@ class TimeLimit(Stage):
 
     def on_timestep(self, timestep: TimeStep) -> TimeStep:
         """Counts, and ends what is over."""
-        age = self._age.get(timestep.source)
-        if age is None:
-            age = torch.zeros(len(timestep.step_type), dtype=torch.int64)
-        older = torch.where(timestep.first(), 0, age + 1)
-        self._age[timestep.source] = age = older if self.held is None else torch.where(self.held, age, older)
-        over = (age >= self.limit) & timestep.mid()
+        source, step_type = timestep.source, timestep.step_type.numpy()
+        before = self._age.get(source, 0)
+        age = np.where(step_type == FIRST, 0, before + 1)
+        if self.held is not None:
+            age = np.where(self.held.numpy(), before, age)
+        self._age[source] = age
+        over = (age >= self.limit) & (step_type == MID)
         if not over.any():
             return timestep
-        return timestep._replace(step_type=timestep.step_type.masked_fill(over, StepType.LAST))
+        return timestep._replace(step_type=timestep.step_type.masked_fill(from_numpy(over), StepType.LAST))
 
     def state_dict(self) -> dict:
         """Adds the transitions since FIRST, int64 [B] per source."""
-        return super().state_dict() | {"age": dict(self._age)}
+        return super().state_dict() | {"age": {source: from_numpy(age) for source, age in self._age.items()}}
 
     def load_state_dict(self, state: dict) -> None:
         """Restores them."""
         super().load_state_dict(state)
-        self._age = dict(state["age"])
+        self._age = {source: age.numpy() for source, age in state["age"].items()}
