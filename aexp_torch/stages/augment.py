@@ -240,7 +240,7 @@ class Augment(Stage):
                     node[key] = None
                     del node[f"mask:{key}"]
                     continue
-            node[key] = value if present is None else torch.where(by_row(present, value), value, 0)
+            node[key] = value if present is None else value.masked_fill(by_row(~present, value), 0)
         return tree
 
     def _draw(self, value: Tensor, generator: np.random.Generator) -> np.ndarray:

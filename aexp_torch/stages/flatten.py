@@ -54,8 +54,7 @@ class Flatten(Augment):
         for source, sides in self._leaves.items():
             leaves = sides["observation"]
             self._sizes[source] = [(leaf, self._size(leaf)) for leaf in leaves]
-            taken = {leaf.path for leaf in leaves}
-            self._taken[source] = taken | {(*path[:-1], f"mask:{path[-1]}") for path in taken}
+            self._taken[source] = _with_masks({leaf.path for leaf in leaves}, self.env.specs[source].observation)
 
     def _size(self, leaf: Leaf) -> int:
         return len(self._choices[leaf.name][1]) if leaf.name in self._choices else int(np.prod(leaf.spec.shape))
@@ -114,6 +113,13 @@ class Flatten(Augment):
             observation=unflatten([*rest, ((self.key,), vector)]),
             modalities={**spec.modalities, "observation": unflatten(kept)},
         )
+
+
+def _with_masks(chosen: set[tuple[str, ...]], tree: dict) -> set[tuple[str, ...]]:
+    """Returns the paths, with those of their masks, and of the masks of trees of which nothing else is left."""
+    left = {path[:depth] for path, _ in flatten(tree) if path not in chosen for depth in range(len(path))}
+    gone = {path[:depth] for path in chosen for depth in range(1, len(path) + 1)} - left
+    return chosen | {(*node[:-1], f"mask:{node[-1]}") for node in gone}
 
 
 def _in_use(leaf: Leaf) -> np.ndarray:

@@ -171,8 +171,8 @@ def timescaled(dice: Dice, env: Env) -> dict[str, Any]:
 
 
 def penalized(dice: Dice, env: Env) -> dict[str, Any]:
-    """Draws a meter that does not depend on the machine."""
-    meter = dice("agent_steps", "agent_steps", "flops", "seconds", "action")
+    """Draws a meter that depends neither on the machine nor on what else the process computes, as FLOPs do."""
+    meter = dice("agent_steps", "agent_steps", "seconds", "action")
     return {"meter": meter, "observe": dice(True, False), "clock": stopped if meter == "seconds" else None}
 
 
@@ -200,7 +200,10 @@ def lambda_options(dice: Dice, env: Env) -> dict[str, Any]:
 def interleaved(dice: Dice, envs: list[Env]) -> dict[str, Any]:
     """Draws a pattern, and when episodes end."""
     places = [*range(len(envs)), *(dice.number(0, len(envs) - 1) for _ in range(dice.number(0, 2)))]
-    return {"pattern": dice(None, places), **episodes(dice)}
+    drawn = episodes(dice)
+    if drawn["after_done"] == "freeze":
+        drawn["after_done"] = "skip"  # ended lanes would be held at LAST, where check_episodes expects FIRST
+    return {"pattern": dice(None, places), **drawn}
 
 
 def episodes(dice: Dice) -> dict[str, Any]:
@@ -238,7 +241,7 @@ STAGES: dict[type[Env], Component] = {
         }
     ),
     Augment: Component(lambda dice, env: sided(dice, env, p=dice(0.5, 1.0)), weight=0.5, shared=True),
-    ClipAction: Component(lambda dice, env: {}, has(has_bounds, "action"), weight=2),
+    ClipAction: Component(lambda dice, env: {}, has(has_bounds, "action"), weight=4),
     ClipObservation: Component(bounds, has(is_number_leaf)),
     ClipReward: Component(reward_bounds),
     DropKeyValue: Component(
@@ -266,7 +269,7 @@ STAGES: dict[type[Env], Component] = {
         }
     ),
     Grayscale: Component(
-        lambda dice, env: {"keep_dim": dice(True, False)}, has(is_colour), weight=4
+        lambda dice, env: {"keep_dim": dice(True, False)}, has(is_colour), weight=6
     ),
     Lambda: Component(lambda_options),
     Noisy: Component(
@@ -298,7 +301,7 @@ STAGES: dict[type[Env], Component] = {
     ),
     ReplayBuffer: Component(recorded, weight=1.5, shared=True),
     RescaleAction: Component(
-        lambda dice, env: {"min_action": dice(-1, 0), "max_action": dice(1, 3)}, has(has_bounds, "action"), weight=2
+        lambda dice, env: {"min_action": dice(-1, 0), "max_action": dice(1, 3)}, has(has_bounds, "action"), weight=8
     ),
     Resize: Component(lambda dice, env: {"shape": dice((2, 3), (5, 7))}, has(lambda leaf, kind: is_image(kind)), weight=2),
     StaticTimescaled: Component(

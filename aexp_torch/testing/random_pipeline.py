@@ -4,6 +4,7 @@ import copy
 from typing import Any, NamedTuple
 
 from aexp_torch.composition import Multitasking, SynEnv
+from aexp_torch.composition.composition import JoinedComposition
 from aexp_torch.env import Env, Stage
 from aexp_torch.errors import SpecError
 from aexp_torch.loading.trainer_side import border_of
@@ -76,16 +77,22 @@ class _Builder:
         self.components: list[Any] = []
         self.refused: list[Refusal] = []
 
-    def grow(self, budget: int, num_envs: int | None) -> tuple[Env, str]:
-        """Builds an environment of `budget` components, and its text; its sources have `num_envs` lanes, or any number."""
+    def grow(self, budget: int, num_envs: int | None, joined: bool = False) -> tuple[Env, str]:
+        """Builds an environment of `budget` components, and its text.
+
+        Args:
+          budget: how many stages and compositions.
+          num_envs: lanes of its sources; None for any number.
+          joined: shows one source.
+        """
         above = self.dice.number(0, budget)
-        if above < budget and self.dice.chance(0.6):
-            env, text = self._compose(budget - above - 1, num_envs)
+        if above < budget and self.dice.chance(0.7):
+            env, text = self._compose(budget - above - 1, num_envs, joined)
         else:
             env, text = self._source(num_envs or self.dice.number(1, 3))
             above = budget
         for _ in range(above):
-            env, text = self._stack(env, text)
+            env, text = self._stack(env, text, joined)
         return env, text
 
     def _source(self, num_envs: int) -> tuple[Env, str]:
@@ -94,7 +101,7 @@ class _Builder:
         self.components.append(kind)
         return env, f"{kind} {env.name!r} [{num_envs}]"
 
-    def _stack(self, env: Env, text: str) -> tuple[Env, str]:
+    def _stack(self, env: Env, text: str, joined: bool) -> tuple[Env, str]:
         """Puts a stage around an environment."""
         for _ in range(MOST_DRAWS):
             weights = {cls: row.weight for cls, row in STAGES.items() if row.fits(env)}
@@ -103,6 +110,8 @@ class _Builder:
             cls = self.dice.weighted(weights)
             options = STAGES[cls].options(self.dice, env)
             env.close()
+            if joined and options.get("mode") == "mix":
+                continue  # that shows several sources
             tried = f"{text}.pipe({_call(cls, options)})"
             try:
                 return self._opened(cls(copy.copy(env), **options), cls), tried
@@ -110,28 +119,31 @@ class _Builder:
                 self.refused.append(Refusal(cls, tried, str(error)))
         raise AssertionError(f"random_pipeline: no stage of {list(STAGES)} works above {text}.")
 
-    def _compose(self, budget: int, num_envs: int | None) -> tuple[Env, str]:
+    def _compose(self, budget: int, num_envs: int | None, joined: bool) -> tuple[Env, str]:
         """Puts a composition around two or three environments of `budget` components together."""
-        cls = self.dice(*COMPOSITIONS)
-        if num_envs is None and cls is Multitasking:
+        choices = [cls for cls in COMPOSITIONS if not joined or issubclass(cls, JoinedComposition)]
+        cls = self.dice(*choices)
+        if num_envs is None and (joined or cls is Multitasking):
             num_envs = self.dice.number(1, 3)
         elif num_envs is None and cls is SynEnv:
-            num_envs = self.dice(None, 1)
+            num_envs = self.dice(None, 1, 1)
         members, texts = [], []
         for left in range(self.dice.number(2, 3), 0, -1):
             share = budget if left == 1 else self.dice.number(0, budget)
             budget -= share
-            env, text = self.grow(share, num_envs)
+            env, text = self.grow(share, num_envs, issubclass(cls, JoinedComposition))
             members.append(env)
             texts.append(text)
         for _ in range(MOST_DRAWS):
             options = COMPOSITIONS[cls].options(self.dice, members)
+            if "batch_size" in options and num_envs is not None:
+                options["batch_size"] = num_envs
             tried = f"{_call(cls, options, texts)}"
             try:
                 return self._opened(cls([copy.copy(env) for env in members], **options), cls), tried
             except SpecError as error:
                 self.refused.append(Refusal(cls, tried, str(error)))
-            cls = self.dice(*COMPOSITIONS)
+            cls = self.dice(*choices)
         raise AssertionError(f"random_pipeline: no composition of {list(COMPOSITIONS)} works above {texts}.")
 
     def _opened(self, env: Env, cls: type[Env]) -> Env:

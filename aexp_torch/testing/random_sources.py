@@ -19,7 +19,7 @@ WORDS = ("", "a", "bé", "ccc", "dd d", "12 €")
 
 def reinforcement_learning(dice: Dice, num_envs: int) -> Env:
     """Draws a Gymnasium environment, with lane control or without."""
-    env_id = dice("CartPole-v1", "CartPole-v1", "Pendulum-v1", "FrozenLake-v1")
+    env_id = dice("CartPole-v1", "Pendulum-v1", "FrozenLake-v1")
     limit = dice({}, {"max_episode_steps": dice.number(2, 6)})
     return GymnasiumEnv(env_id, num_envs, dice("auto", "sync"), **limit)
 
