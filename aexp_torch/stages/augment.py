@@ -15,11 +15,12 @@ from aexp_torch.env import Env, Stage
 from aexp_torch.errors import SpecError
 from aexp_torch.specs import EnvSpec, Modality, flatten, path_name, unflatten
 from aexp_torch.state import pack_generator, unpack_generator
-from aexp_torch.timestep import TimeStep
+from aexp_torch.timestep import StepType, TimeStep
 
 __all__ = ["Augment", "Keys", "Leaf", "both", "by_row", "lookup", "matches"]
 
 Keys = str | Callable[[Modality], bool]
+FIRST = np.int8(StepType.FIRST)
 Granularity = Literal["key", "row", "element"]
 
 
@@ -213,13 +214,14 @@ class Augment(Stage):
         return self._changed(action, leaves) if leaves else action
 
     def _begin(self, timestep: TimeStep, sides: dict[str, list[Leaf]]) -> None:
-        if timestep.step_type.numpy().all():  # none is 0, FIRST
-            return
-        first = timestep.first() if self.held is None else timestep.first() & ~self.held
+        first = timestep.step_type.numpy() == FIRST
+        if self.held is not None:
+            first &= ~self.held.numpy()
         if first.any():
+            lanes = torch.from_numpy(first)
             for leaves in sides.values():
                 for leaf in leaves:
-                    self.begin(leaf, first)
+                    self.begin(leaf, lanes)
 
     def _changed(self, tree: dict, leaves: list[Leaf]) -> dict:
         tree = dict(tree)
@@ -233,13 +235,14 @@ class Augment(Stage):
                 node = node[inner]
             rows = present if self.held is None else both(present, ~self.held)
             value, lost = self.change(value, leaf, rows), self.lose(leaf, rows)
-            if lost is not None and lost.any():
-                present = both(present, ~lost)
-                node[f"mask:{key}"] = both(node.get(f"mask:{key}"), ~lost)
+            if lost is not None:
+                kept = ~lost
+                present = both(present, kept)
                 if not present.any():
                     node[key] = None
-                    del node[f"mask:{key}"]
+                    node.pop(f"mask:{key}", None)
                     continue
+                node[f"mask:{key}"] = both(node.get(f"mask:{key}"), kept)
             node[key] = value if present is None else value.masked_fill(by_row(~present, value), 0)
         return tree
 
@@ -251,11 +254,7 @@ class Augment(Stage):
 
     def _depth(self, source: str) -> int:
         """Counts the stages of this class below, so that two draw differently and one more above changes neither."""
-        depth, below = 0, next((child for child in self.children if source in child.specs), None)
-        while below is not None:
-            depth += type(below) is type(self)
-            below = next((child for child in below.children if source in child.specs), None)
-        return depth
+        return self.classes_below(source).count(type(self))
 
     def state_dict(self) -> dict:
         """Adds generator and memory of every chosen value."""

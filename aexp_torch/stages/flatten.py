@@ -11,7 +11,7 @@ from aexp_torch.errors import SpecError
 from aexp_torch.specs import EnvSpec, Modality, describe, flatten, path_name, unflatten
 from aexp_torch.specs.modality import is_choice
 from aexp_torch.stages.augment import Augment, Keys, Leaf, both, lookup
-from aexp_torch.stages.one_hot import choices_of, num_choices, one_hot
+from aexp_torch.stages.one_hot import choices_of, num_choices
 from aexp_torch.timestep import TimeStep
 
 __all__ = ["Flatten"]
@@ -86,7 +86,8 @@ class Flatten(Augment):
         if leaf.name not in self._choices:
             return value.reshape(leaf.num_envs, -1)
         choices, in_use = self._choices[leaf.name]
-        return one_hot(value, choices).reshape(leaf.num_envs, -1)[:, in_use]
+        places = (value[..., None] == choices).reshape(leaf.num_envs, -1)
+        return places if len(in_use) == places.shape[1] else places[:, in_use]
 
     def on_spec(self, spec: EnvSpec) -> EnvSpec:
         """Joins the specs."""

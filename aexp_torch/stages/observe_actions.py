@@ -68,6 +68,7 @@ class ObserveActions(Stage):
         self._seen: dict[
             str, dict
         ] = {}  # by source: what is shown, {"actions": [B, ...], "lanes": [B]}; with a history [B, history, ...]
+        self._blanks: dict[str, dict[tuple, Tensor]] = {}
         self._answered: str | None = None
         sources = self.env.sources if self.which == "executed" else ()
         self._watched = {source.name: Executed.of(source) for source in sources}
@@ -95,6 +96,12 @@ class ObserveActions(Stage):
 
     def _blank(self, source: str, num_envs: int) -> dict:
         return zeros(self._shown_spec(source).action, num_envs)
+
+    def _blanks_of(self, source: str) -> dict[tuple, Tensor]:
+        """Returns what stands for no action, [1, ...] by path."""
+        if source not in self._blanks:
+            self._blanks[source] = dict(flatten(self._blank(source, 1)))
+        return self._blanks[source]
 
     def _look(self, source: str) -> None:
         """Takes what has reached the source that was answered."""
@@ -130,7 +137,7 @@ class ObserveActions(Stage):
             return {self.prefix + key: tree for key, tree in seen["actions"].items()}
         acted = there if self.history == 1 else there.any(1)
         nobody, everybody = not acted.any(), acted.all()
-        blanks = {} if nobody else dict(flatten(self._blank(source, 1)))
+        blanks = {} if nobody else self._blanks_of(source)
         leaves: list[tuple[tuple, Tensor | None]] = []
         for path, value in flatten(seen["actions"]):
             shown = (self.prefix + path[0], *path[1:])
