@@ -118,6 +118,7 @@ class PredictInputs(Stage):
         if not any(map(wanted, names)) or unknown:
             raise SpecError(
                 f"PredictInputs: expected keys= and loss= to name some of {names}, got {self.keys} and {unknown or None}."
+                " Name what every source has, or put PredictInputs around each of them."
             )
         return find_targets(spec, wanted, self.signals, loss)
 

@@ -86,8 +86,8 @@ def has(predicate: Callable[[specs.Array, Modality], bool], side: str = "observa
 
 
 def some_keys(dice: Dice, env: Env, side: str = "observation") -> str:
-    """Draws a glob: everything, or one leaf."""
-    names = [path_name(path) for path, _, _ in leaves(env, side)]
+    """Draws a glob: everything, or one leaf whose name does not depend on that of a source, which may be renamed."""
+    names = [name for path, _, _ in leaves(env, side) if "@" not in (name := path_name(path))]
     return dice("*", dice(*names)) if names else "*"
 
 
@@ -303,7 +303,7 @@ STAGES: dict[type[Env], Component] = {
     RescaleAction: Component(
         lambda dice, env: {"min_action": dice(-1, 0), "max_action": dice(1, 3)}, has(has_bounds, "action"), weight=8
     ),
-    Resize: Component(lambda dice, env: {"shape": dice((2, 3), (5, 7))}, has(lambda leaf, kind: is_image(kind)), weight=2),
+    Resize: Component(lambda dice, env: {"shape": dice((2, 3), (5, 7))}, has(lambda leaf, kind: is_image(kind)), weight=4),
     StaticTimescaled: Component(
         lambda dice, env: timescaled(dice, env) | {"ratio": dice(0, 0.4, 0.5, 1, 1.5, 2, 3, float("inf"))}, shared=True
     ),
