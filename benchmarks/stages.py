@@ -48,7 +48,9 @@ class Torques(PayloadEnv):
         """Replaces the action."""
         action = {"action": specs.BoundedArray((1,), np.float32, -2.0, 2.0)}
         modalities: dict[str, Any] = {}
-        return {name: replace(spec, action=action, modalities=modalities) for name, spec in super().make_specs().items()}
+        return {
+            name: replace(spec, action=action, modalities=modalities) for name, spec in super().make_specs().items()
+        }
 
 
 SOURCES: dict[str, Callable[[], ae.Env]] = {
@@ -260,7 +262,9 @@ def write(out: Path, costs: list[Cost], conditions: dict[str, Any]) -> None:
     (out / "stages.json").write_text(json.dumps(result, indent=1) + "\n")
     headline, _, text = __doc__.partition("\n")
     machine = conditions["machine"]
-    where = f"{machine['date']}, {machine['processor']}, {machine['cores']} cores (load {machine['load_before']} before)."
+    where = (
+        f"{machine['date']}, {machine['processor']}, {machine['cores']} cores (load {machine['load_before']} before)."
+    )
     (out / "stages.md").write_text("\n\n".join([f"# {headline}", text.strip(), where, markdown(costs)]) + "\n")
 
 

@@ -143,7 +143,10 @@ class Augment(Stage):
         return self.augment(value, leaf.spec, leaf.modality, leaf.generator)
 
     def lose(self, leaf: Leaf, rows: Tensor | None) -> Tensor | None:
-        """Returns the lanes in which the key goes missing, bool [B]; None where it does in none. Called after `change`, with its `rows`."""
+        """Returns the lanes in which the key goes missing, bool [B], or None for none of them.
+
+        Called after `change`, with its `rows`.
+        """
         return None
 
     def begin(self, leaf: Leaf, lanes: Tensor) -> None:

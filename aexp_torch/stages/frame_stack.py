@@ -71,7 +71,9 @@ class FrameStack(Augment):
     def begin(self, leaf: Leaf, lanes: Tensor) -> None:
         """Starts a new stack."""
         if "stack" in leaf.memory:
-            starts = leaf.memory.get("starts")  # lanes that have seen nothing of their episode yet; all, without a stack
+            starts = leaf.memory.get(
+                "starts"
+            )  # lanes that have seen nothing of their episode yet; all, without a stack
             leaf.memory["starts"] = lanes if starts is None else starts | lanes
 
     def _padding(self, newest: np.ndarray) -> Any:

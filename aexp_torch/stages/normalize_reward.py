@@ -84,9 +84,9 @@ class NormalizeReward(Stage):
         if not self.frozen:
             before = self._returns.get(source, 0.0)
             after = counted = before * self.gamma + reward.astype(np.float64)
-            first, held = timestep.step_type.numpy() == FIRST, self.held
-            if held is not None:
-                held = held.numpy()
+            first = timestep.step_type.numpy() == FIRST
+            if self.held is not None:
+                held = self.held.numpy()
                 counted, after = after[~(first | held)], np.where(held, before, np.where(first, 0.0, after))
             elif first.any():
                 counted, after = after[~first], np.where(first, 0.0, after)

@@ -67,7 +67,7 @@ class ObserveActions(Stage):
         self._given: dict[str, dict] = {}  # by source: the answer to its last timestep, and its lanes (None: all)
         self._seen: dict[
             str, dict
-        ] = {}  # by source: what is shown, {"actions": [B, ...], "lanes": [B]}; with a history [B, history, ...]
+        ] = {}  # by source: what is shown, "actions" [B, ...] and "lanes" [B], or [B, history]
         self._blanks: dict[str, dict[tuple, Tensor]] = {}
         self._answered: str | None = None
         sources = self.env.sources if self.which == "executed" else ()
@@ -119,7 +119,10 @@ class ObserveActions(Stage):
         newest, lanes = action, from_numpy(going)
         if self.history > 1:
             if before is None:
-                before = {"actions": map_tree(self._no_history, action), "lanes": lanes.new_zeros(len(lanes), self.history)}
+                before = {
+                    "actions": map_tree(self._no_history, action),
+                    "lanes": lanes.new_zeros(len(lanes), self.history),
+                }
             newest = map_tree(lambda old, new: torch.cat([old[:, 1:], new[:, None]], 1), before["actions"], action)
             lanes = torch.cat([before["lanes"][:, 1:] & ~timestep.first()[:, None], lanes[:, None]], 1)
         if self.held is not None and before is not None:

@@ -189,7 +189,12 @@ def reward_bounds(dice: Dice, env: Env) -> dict[str, Any]:
 def recorded(dice: Dice, env: Env) -> dict[str, Any]:
     """Draws a buffer in memory."""
     lanes = max(spec.num_envs for spec in env.specs.values())
-    return {"capacity": lanes * dice.number(2, 9), "mode": dice("record", "mix"), "p": 0.5, "shuffle": dice(True, False)}
+    return {
+        "capacity": lanes * dice.number(2, 9),
+        "mode": dice("record", "mix"),
+        "p": 0.5,
+        "shuffle": dice(True, False),
+    }
 
 
 def lambda_options(dice: Dice, env: Env) -> dict[str, Any]:
@@ -268,12 +273,12 @@ STAGES: dict[type[Env], Component] = {
             "keys": some_keys(dice, env),
         }
     ),
-    Grayscale: Component(
-        lambda dice, env: {"keep_dim": dice(True, False)}, has(is_colour), weight=6
-    ),
+    Grayscale: Component(lambda dice, env: {"keep_dim": dice(True, False)}, has(is_colour), weight=6),
     Lambda: Component(lambda_options),
     Noisy: Component(
-        lambda dice, env: sided(dice, env, p=dice(0.5, 1.0), dist=dice("normal", "uniform"), clip=dice(True, True, False)),
+        lambda dice, env: sided(
+            dice, env, p=dice(0.5, 1.0), dist=dice("normal", "uniform"), clip=dice(True, True, False)
+        ),
         shared=True,
     ),
     NormalizeObservation: Component(lambda dice, env: {"keys": dice(is_real, is_number)}, shared=True),
@@ -303,7 +308,9 @@ STAGES: dict[type[Env], Component] = {
     RescaleAction: Component(
         lambda dice, env: {"min_action": dice(-1, 0), "max_action": dice(1, 3)}, has(has_bounds, "action"), weight=8
     ),
-    Resize: Component(lambda dice, env: {"shape": dice((2, 3), (5, 7))}, has(lambda leaf, kind: is_image(kind)), weight=4),
+    Resize: Component(
+        lambda dice, env: {"shape": dice((2, 3), (5, 7))}, has(lambda leaf, kind: is_image(kind)), weight=4
+    ),
     StaticTimescaled: Component(
         lambda dice, env: timescaled(dice, env) | {"ratio": dice(0, 0.4, 0.5, 1, 1.5, 2, 3, float("inf"))}, shared=True
     ),

@@ -52,7 +52,9 @@ def mixed_keys(dice: Dice, num_envs: int) -> Env:
 def text(dice: Dice, num_envs: int) -> Env:
     """Draws sentences with their classes."""
     words = np.array([WORDS[row % len(WORDS)] for row in range(NUM_SAMPLES)])
-    return labelled(dice, {dice("x", "text:sentence"): words, "y": torch.arange(NUM_SAMPLES) % 4}, num_envs, name="text")
+    return labelled(
+        dice, {dice("x", "text:sentence"): words, "y": torch.arange(NUM_SAMPLES) % 4}, num_envs, name="text"
+    )
 
 
 def labelled(dice: Dice, data: dict, num_envs: int, name: str) -> Env:
