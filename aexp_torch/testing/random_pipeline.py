@@ -22,7 +22,7 @@ class Refusal(NamedTuple):
 
     Args:
       component: the class.
-      text: what was tried, as Python.
+      text: what was tried.
       error: what it said.
     """
 
@@ -36,7 +36,7 @@ class RandomPipeline(NamedTuple):
 
     Args:
       env: the recipe.
-      text: how it was built, as Python.
+      text: how it was built, for people; sources stand with their kind, name and number of lanes.
       components: the classes of its stages and compositions, and the kinds of its sources (str).
       independent: no lane's stream depends on when others were held.
       refused: what was drawn before and refused.
@@ -138,7 +138,7 @@ class _Builder:
             options = COMPOSITIONS[cls].options(self.dice, members)
             if "batch_size" in options and num_envs is not None:
                 options["batch_size"] = num_envs
-            tried = f"{_call(cls, options, texts)}"
+            tried = _call(cls, options, texts)
             try:
                 return self._opened(cls([copy.copy(env) for env in members], **options), cls), tried
             except SpecError as error:
