@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from aexp_torch.env import Env
-from aexp_torch.sources import DatasetEnv, GymnasiumEnv
+from aexp_torch.sources import DatasetEnv, GymnasiumEnv, Imaginary
 from aexp_torch.testing.counting import CountingEnv
 from aexp_torch.testing.dice import Dice
 from aexp_torch.testing.fake_gym import FakeGymEnv
@@ -18,10 +18,20 @@ WORDS = ("", "a", "bé", "ccc", "dd d", "12 €")
 
 
 def reinforcement_learning(dice: Dice, num_envs: int) -> Env:
-    """Draws a Gymnasium environment, with lane control or without."""
+    """Draws a Gymnasium environment, with lane control or without, or an imagined one."""
+    if dice.chance(0.2):
+        start = {"observation": torch.arange(4.0)}
+        return Imaginary(counted_on, start, dice.number(1, 6), specs=CountingEnv(num_envs).specs, name="imagined")
     env_id = dice("CartPole-v1", "Pendulum-v1", "FrozenLake-v1")
     limit = dice({}, {"max_episode_steps": dice.number(2, 6)})
     return GymnasiumEnv(env_id, num_envs, dice("auto", "sync"), **limit)
+
+
+def counted_on(observation: dict, action: dict) -> dict:
+    """Predicts what CountingEnv shows next; the discount ends some episodes."""
+    count = observation["observation"] + 1
+    discount = (count % 4 != 3).float()
+    return {"predict:observation": count, "predict:reward": action["action"].float(), "predict:discount": discount}
 
 
 def dataset(dice: Dice, num_envs: int) -> Env:
