@@ -235,6 +235,11 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
         """The environments whose names the timesteps carry: those below, or this one."""
         return tuple(source for child in self.children for source in child.sources) or (self,)
 
+    def classes_below(self, source: str) -> list[type]:
+        """Returns the classes of what stands between this environment and a source, the source's included."""
+        child = next((child for child in self.children if source in child.specs), None)
+        return [] if child is None else [type(child), *child.classes_below(source)]
+
     # Specs.
 
     @property

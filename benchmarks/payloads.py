@@ -13,7 +13,7 @@ from aexp_torch import Env, EnvSpec, TimeStep
 
 __all__ = ["NUM_ENVS", "NUM_STEPS", "PAYLOADS", "Minibatches", "PayloadEnv", "burn", "make_arrays"]
 
-NUM_ENVS = 32  # lanes of every payload but the last two
+NUM_ENVS = 32  # lanes of every payload but the last three
 NUM_STEPS = 2**31 - 1  # an epoch that does not end
 
 PAYLOADS: dict[str, dict[str, tuple[Any, tuple[int, ...]]]] = {
@@ -22,6 +22,7 @@ PAYLOADS: dict[str, dict[str, tuple[Any, tuple[int, ...]]]] = {
     "large": {"image": (np.uint8, (NUM_ENVS, 512, 512))},  # 8 MiB
     "vector": {"observation": (np.float32, (64, 4))},
     "frames": {"observation": (np.uint8, (64, 84, 84))},
+    "colours": {"observation": (np.uint8, (64, 84, 84, 3))},
 }
 
 

@@ -28,11 +28,16 @@ def border_of(env: Env) -> TrainerSide | None:
 
 
 class Elsewhere(Env):
-    """Stands for the part of a pipeline that runs in a worker, below the part that runs here."""
+    """Stands for the part of a pipeline that runs in a worker, below the part that runs here.
 
-    def __init__(self, name: str, specs: dict[str, EnvSpec]):
-        super().__init__(name)
-        self.known_specs = specs
+    Args:
+      part: that part, open here too, so that its specs are known.
+    """
+
+    def __init__(self, part: Env):
+        super().__init__(part.name)
+        self.known_specs = part.specs
+        self.known_classes = {source: [type(part), *part.classes_below(source)] for source in part.specs}
 
     def on_open(self) -> None:
         """Starts without a state."""
@@ -42,6 +47,10 @@ class Elsewhere(Env):
     def make_specs(self) -> dict[str, EnvSpec]:
         """Returns what the worker's part promises."""
         return self.known_specs
+
+    def classes_below(self, source: str) -> list[type]:
+        """Returns those of the worker's part."""
+        return self.known_classes[source]
 
     def reset(self, lanes: Any = None) -> TimeStep:
         """Raises a SpecError: timesteps come from the worker, through `Chain`."""
@@ -78,13 +87,13 @@ class Chain:
 
     Args:
       env: the whole pipeline, a placed recipe; its innermost `TrainerSide` is where this part begins.
-      specs: of the part below.
+      part: what is below, where its specs are known.
     """
 
-    def __init__(self, env: Env, specs: dict[str, EnvSpec]):
+    def __init__(self, env: Env, part: Env):
         self.env = copy.copy(env)
         border = border_of(self.env)
-        border.env = Elsewhere(border.name, specs)
+        border.env = Elsewhere(part)
         border.env.slot = env.slot
         self.below = border.env
         self._stages: list[Stage] = []  # from the outermost
@@ -198,8 +207,7 @@ class TrainerSideSlots(SlotTurns):
         super().__init__(env, **place)
         self.begin()
         self._below = make(border_of(self.envs[0]).env)
-        specs = self._below.envs[0].specs
-        self._chains = [Chain(member, specs) for member in self.envs]
+        self._chains = [Chain(member, self._below.envs[0]) for member in self.envs]
         self._show_again: set[int] = set()
 
     def begin(self) -> None:

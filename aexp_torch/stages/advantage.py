@@ -88,8 +88,7 @@ class Advantage(Stage):
         ladder = self._from_function if callable(self.baseline) else self._from_past
         first = timestep.step_type.numpy() == FIRST
         advantage = ladder(timestep, first)  # [B, order]
-        if first.any():
-            advantage[first] = 0.0
+        advantage[first] = 0.0
         shown = from_numpy(advantage[:, -1].copy() if self.last_only else advantage)
         return timestep._replace(observation={**timestep.observation, self.key: shown})
 
@@ -111,18 +110,21 @@ class Advantage(Stage):
         before = self._baselines.get(timestep.source)
         if before is None:
             before = np.zeros((len(first), self.order), np.float32)
-        ladder = np.empty((len(first), self.order + 1), np.float32)  # A^0, A^1, ...
-        ladder[:, 0] = timestep.reward.numpy()
+        values = np.empty((len(first), self.order), np.float32)  # A^0, A^1, ...
+        advantage = np.empty_like(values)  # A^1, A^2, ...
+        values[:, 0] = timestep.reward.numpy()
         for n in range(self.order):
-            np.subtract(ladder[:, n], before[:, n], out=ladder[:, n + 1])
-        after = np.float32(self.beta) * before + np.float32(1 - self.beta) * ladder[:, :-1]
+            np.subtract(values[:, n], before[:, n], out=advantage[:, n])
+            if n + 1 < self.order:
+                values[:, n + 1] = advantage[:, n]
+        after = self.beta * before + (1 - self.beta) * values
         if first.any():
             after[first] = 0.0 if self.given_reset else before[first]
         if self.held is not None:
             held = self.held.numpy()
             after[held] = before[held]
         self._baselines[timestep.source] = after
-        return ladder[:, 1:].copy()
+        return advantage
 
     def on_spec(self, spec: EnvSpec) -> EnvSpec:
         """Adds the key."""

@@ -15,11 +15,12 @@ from aexp_torch.env import Env, Stage
 from aexp_torch.errors import SpecError
 from aexp_torch.specs import EnvSpec, Modality, flatten, path_name, unflatten
 from aexp_torch.state import pack_generator, unpack_generator
-from aexp_torch.timestep import TimeStep
+from aexp_torch.timestep import StepType, TimeStep
 
 __all__ = ["Augment", "Keys", "Leaf", "both", "by_row", "lookup", "matches"]
 
 Keys = str | Callable[[Modality], bool]
+FIRST = np.int8(StepType.FIRST)
 Granularity = Literal["key", "row", "element"]
 
 
@@ -129,14 +130,23 @@ class Augment(Stage):
             the others; what is returned for them does not matter.
         """
         if self.p == 1.0:
-            return self.augment(value, leaf.spec, leaf.modality, leaf.generator)
+            return self.augment_leaf(value, leaf)
         hit = self._draw(value, leaf.generator)
         if not hit.any():
             return value
-        return torch.where(hit, self.augment(value, leaf.spec, leaf.modality, leaf.generator), value)
+        lanes = torch.from_numpy(hit)
+        where = lanes if self.granularity == "element" else by_row(lanes, value)
+        return torch.where(where, self.augment_leaf(value, leaf), value)
+
+    def augment_leaf(self, value: Tensor, leaf: Leaf) -> Tensor:
+        """Calls `augment`; what a stage has found out about a value in `on_open` is used here."""
+        return self.augment(value, leaf.spec, leaf.modality, leaf.generator)
 
     def lose(self, leaf: Leaf, rows: Tensor | None) -> Tensor | None:
-        """Returns the lanes in which the key goes missing, bool [B], or None. Called after `change`, with its `rows`."""
+        """Returns the lanes in which the key goes missing, bool [B], or None for none of them.
+
+        Called after `change`, with its `rows`.
+        """
         return None
 
     def begin(self, leaf: Leaf, lanes: Tensor) -> None:
@@ -207,13 +217,14 @@ class Augment(Stage):
         return self._changed(action, leaves) if leaves else action
 
     def _begin(self, timestep: TimeStep, sides: dict[str, list[Leaf]]) -> None:
-        if timestep.step_type.numpy().all():  # none is 0, FIRST
-            return
-        first = timestep.first() if self.held is None else timestep.first() & ~self.held
+        first = timestep.step_type.numpy() == FIRST
+        if self.held is not None:
+            first &= ~self.held.numpy()
         if first.any():
+            lanes = torch.from_numpy(first)
             for leaves in sides.values():
                 for leaf in leaves:
-                    self.begin(leaf, first)
+                    self.begin(leaf, lanes)
 
     def _changed(self, tree: dict, leaves: list[Leaf]) -> dict:
         tree = dict(tree)
@@ -227,30 +238,26 @@ class Augment(Stage):
                 node = node[inner]
             rows = present if self.held is None else both(present, ~self.held)
             value, lost = self.change(value, leaf, rows), self.lose(leaf, rows)
-            if lost is not None and lost.any():
-                present = both(present, ~lost)
-                node[f"mask:{key}"] = both(node.get(f"mask:{key}"), ~lost)
+            if lost is not None:
+                kept = ~lost
+                present = both(present, kept)
                 if not present.any():
                     node[key] = None
-                    del node[f"mask:{key}"]
+                    node.pop(f"mask:{key}", None)
                     continue
-            node[key] = value if present is None else torch.where(by_row(present, value), value, 0)
+                node[f"mask:{key}"] = both(node.get(f"mask:{key}"), kept)
+            node[key] = value if present is None else value.masked_fill(by_row(~present, value), 0)
         return tree
 
-    def _draw(self, value: Tensor, generator: np.random.Generator) -> Tensor:
-        """Draws where a value is changed: bool, in a shape that broadcasts with it."""
+    def _draw(self, value: Tensor, generator: np.random.Generator) -> np.ndarray:
+        """Draws where a value is changed: bool, [1], [B] or [B, ...], as `granularity` says."""
         if self.granularity == "element":
-            return torch.from_numpy(np.asarray(generator.random(tuple(value.shape)) < self.p))
-        num_draws = 1 if self.granularity == "key" else len(value)
-        return by_row(torch.from_numpy(generator.random(num_draws) < self.p), value)
+            return generator.random(tuple(value.shape)) < self.p
+        return generator.random(1 if self.granularity == "key" else len(value)) < self.p
 
     def _depth(self, source: str) -> int:
         """Counts the stages of this class below, so that two draw differently and one more above changes neither."""
-        depth, below = 0, next((child for child in self.children if source in child.specs), None)
-        while below is not None:
-            depth += type(below) is type(self)
-            below = next((child for child in below.children if source in child.specs), None)
-        return depth
+        return self.classes_below(source).count(type(self))
 
     def state_dict(self) -> dict:
         """Adds generator and memory of every chosen value."""

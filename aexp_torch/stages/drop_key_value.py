@@ -1,9 +1,13 @@
 """DropKeyValue: sometimes a key is not there."""
 
+from dataclasses import replace
+
 import numpy as np
-from torch import Tensor
+from dm_env import specs
+from torch import Tensor, from_numpy
 
 from aexp_torch.env import Env
+from aexp_torch.specs import Modality
 from aexp_torch.stages.augment import Augment, Keys, Leaf
 from aexp_torch.stages.spells import Steps, end_spells, spells, steps_drawer
 
@@ -16,7 +20,7 @@ class DropKeyValue(Augment):
     In each lane on its own, for `n` steps, this one included. An episode begins with nothing taken away that was before.
     An environment needs its whole action, so there is no action side: see `Dropout` and `Repeat`.
 
-    Observation: same specs; `mask:<key>` (bool [B]) where only some lanes have the key.  Action: unchanged.
+    Observation: same specs, optional; `mask:<key>` (bool [B]) where only some lanes have the key.  Action: unchanged.
 
     Args:
       env: the environment below.
@@ -42,14 +46,19 @@ class DropKeyValue(Augment):
         """Leaves values alone."""
         return value
 
-    def lose(self, leaf: Leaf, rows: Tensor | None) -> Tensor:
+    def lose(self, leaf: Leaf, rows: Tensor | None) -> Tensor | None:
         """Says where the key is gone."""
         lasting, begins = spells(leaf, self.p, self.draw_rest, rows)
-        return lasting | begins
+        gone = lasting | begins
+        return from_numpy(gone) if gone.any() else None
 
     def begin(self, leaf: Leaf, lanes: Tensor) -> None:
         """Gives the key back."""
         end_spells(leaf, lanes)
+
+    def augment_spec(self, spec: specs.Array, modality: Modality) -> tuple[specs.Array, Modality]:
+        """Makes it optional."""
+        return spec, replace(modality, optional=True)
 
     def draw_rest(self, generator: np.random.Generator, count: int) -> np.ndarray:
         """Draws how many steps follow the one at which it begins."""

@@ -3,16 +3,15 @@
 from dataclasses import replace
 
 import numpy as np
-import torch
 from dm_env import specs
-from torch import Tensor
+from torch import from_numpy
 
 from aexp_torch.env import Env
 from aexp_torch.errors import SpecError
 from aexp_torch.specs import EnvSpec, Modality, describe, flatten, path_name, unflatten
 from aexp_torch.specs.modality import is_choice
-from aexp_torch.stages.augment import Augment, Keys, Leaf, both, by_row, lookup
-from aexp_torch.stages.one_hot import choices_of, num_choices, one_hot
+from aexp_torch.stages.augment import Augment, Keys, Leaf, both, lookup
+from aexp_torch.stages.one_hot import choices_of, num_choices
 from aexp_torch.timestep import TimeStep
 
 __all__ = ["Flatten"]
@@ -49,33 +48,46 @@ class Flatten(Augment):
         """Finds the choices."""
         super().on_open()
         choices = [leaf for leaf in self.leaves() if is_choice(leaf.modality)]
-        self._choices = {leaf.name: (*choices_of(leaf.spec), _in_use(leaf)) for leaf in choices}
+        self._choices = {leaf.name: (choices_of(leaf.spec), _in_use(leaf)) for leaf in choices}
+        self._sizes: dict[str, list[tuple[Leaf, int]]] = {}  # by source: how many places each value takes
+        self._taken: dict[str, set[tuple[str, ...]]] = {}  # by source: the places of values and of their masks
+        for source, sides in self._leaves.items():
+            leaves = sides["observation"]
+            self._sizes[source] = [(leaf, self._size(leaf)) for leaf in leaves]
+            self._taken[source] = _with_masks({leaf.path for leaf in leaves}, self.env.specs[source].observation)
+
+    def _size(self, leaf: Leaf) -> int:
+        return len(self._choices[leaf.name][1]) if leaf.name in self._choices else int(np.prod(leaf.spec.shape))
 
     def on_timestep(self, timestep: TimeStep) -> TimeStep:
         """Joins."""
-        leaves = self._leaves[timestep.source]["observation"]
+        source = timestep.source
+        leaves, taken = self._sizes[source], self._taken[source]
         if not leaves:
             return timestep
-        paths = {leaf.path for leaf in leaves}
-        paths |= {(*path[:-1], f"mask:{path[-1]}") for path in paths}
-        rest = unflatten([(path, leaf) for path, leaf in flatten(timestep.observation) if path not in paths]) or {}
-        found = [lookup(timestep.observation, leaf.path) for leaf in leaves]
+        rest = unflatten([(path, leaf) for path, leaf in flatten(timestep.observation) if path not in taken]) or {}
+        found = [lookup(timestep.observation, leaf.path) for leaf, _ in leaves]
         if any(value is None for value, _ in found):
             return timestep._replace(observation={**rest, self.key: None})
         present = None
         for _, rows in found:
             present = both(present, rows)
-        vector = torch.cat([self._vector(value, leaf) for (value, _), leaf in zip(found, leaves, strict=True)], 1)
+        vector = np.empty((leaves[0][0].num_envs, sum(size for _, size in leaves)), np.float32)
+        begin = 0
+        for (value, _), (leaf, size) in zip(found, leaves, strict=True):
+            vector[:, begin : begin + size] = self._places(value.numpy(), leaf)
+            begin += size
         if present is not None:
-            vector = torch.where(by_row(present, vector), vector, 0)
+            vector[~present.numpy()] = 0.0
             rest = {**rest, f"mask:{self.key}": present}
-        return timestep._replace(observation={**rest, self.key: vector})
+        return timestep._replace(observation={**rest, self.key: from_numpy(vector)})
 
-    def _vector(self, value: Tensor, leaf: Leaf) -> Tensor:
+    def _places(self, value: np.ndarray, leaf: Leaf) -> np.ndarray:
         if leaf.name not in self._choices:
-            return value.reshape(leaf.num_envs, -1).float()
-        smallest, places, in_use = self._choices[leaf.name]
-        return one_hot(value, smallest, places).view(leaf.num_envs, -1)[:, in_use]
+            return value.reshape(leaf.num_envs, -1)
+        choices, in_use = self._choices[leaf.name]
+        places = (value[..., None] == choices).reshape(leaf.num_envs, -1)
+        return places if len(in_use) == places.shape[1] else places[:, in_use]
 
     def on_spec(self, spec: EnvSpec) -> EnvSpec:
         """Joins the specs."""
@@ -95,7 +107,8 @@ class Flatten(Augment):
         if np.isinf(low).all() and np.isinf(high).all():
             vector = specs.Array(low.shape, np.float32, self.key)
         modalities = dict(flatten(spec.modalities["observation"]))
-        kept = [(path, modalities[path]) for path, _ in rest] + [((self.key,), Modality("flat", "real"))]
+        joined = Modality("flat", "real", optional=any(leaf.modality.optional for leaf in leaves))
+        kept = [(path, modalities[path]) for path, _ in rest] + [((self.key,), joined)]
         return replace(
             spec,
             observation=unflatten([*rest, ((self.key,), vector)]),
@@ -103,10 +116,17 @@ class Flatten(Augment):
         )
 
 
-def _in_use(leaf: Leaf) -> Tensor:
+def _with_masks(chosen: set[tuple[str, ...]], tree: dict) -> set[tuple[str, ...]]:
+    """Returns the paths, with those of their masks, and of the masks of trees of which nothing else is left."""
+    left = {path[:depth] for path, _ in flatten(tree) if path not in chosen for depth in range(len(path))}
+    gone = {path[:depth] for path in chosen for depth in range(1, len(path) + 1)} - left
+    return chosen | {(*node[:-1], f"mask:{node[-1]}") for node in gone}
+
+
+def _in_use(leaf: Leaf) -> np.ndarray:
     """Returns the places of a one-hot value that some choice has, where elements have unequal numbers."""
     number = num_choices(leaf.spec)
-    return torch.from_numpy((np.arange(number.max()) < number[..., None]).reshape(-1).nonzero()[0])
+    return (np.arange(number.max()) < number[..., None]).reshape(-1).nonzero()[0]
 
 
 def _bounds(leaf: Leaf) -> tuple[np.ndarray, np.ndarray]:

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, from_numpy
 
 from aexp_torch.env import Env, Stage
 from aexp_torch.errors import SpecError
@@ -11,9 +12,11 @@ from aexp_torch.specs import flatten
 from aexp_torch.specs.modality import is_image
 from aexp_torch.stages.augment import Keys, both, by_row, matches
 from aexp_torch.stages.lane_control import require_lane_control
-from aexp_torch.timestep import TimeStep, select_lanes
+from aexp_torch.timestep import StepType, TimeStep, select_lanes
 
 __all__ = ["FrameSkip"]
+
+MID = np.int8(StepType.MID)
 
 
 class FrameSkip(Stage):
@@ -73,21 +76,24 @@ class FrameSkip(Stage):
         """Sends the answer until every lane has shown enough."""
         before = self._outstanding
         timestep = older = self.env.step(action, lanes)
-        reward, discount = timestep.reward, timestep.discount
-        moving = timestep.mid() if lanes is None else timestep.mid() & lanes
+        reward, discount = timestep.reward.numpy(), timestep.discount.numpy()
+        moving = timestep.step_type.numpy() == MID
+        if lanes is not None:
+            moving &= lanes.numpy()
         pooled = self._pooled[timestep.source]
         for _ in range(self.skip - 1):
             if not moving.any():
                 break
-            previous = timestep
-            timestep = self.env.step(action, moving)
-            reward = torch.where(moving, reward + discount * timestep.reward, reward)
-            discount = torch.where(moving, discount * timestep.discount, discount)
+            previous, stepped = timestep, None if moving.all() else from_numpy(moving)
+            timestep = self.env.step(action, stepped)
+            reward = np.where(moving, reward + discount * timestep.reward.numpy(), reward)
+            discount = np.where(moving, discount * timestep.discount.numpy(), discount)
             if pooled:
-                older = previous if moving.all() else select_lanes(moving, previous, older)
-            moving = moving & timestep.mid()
+                older = previous if stepped is None else select_lanes(stepped, previous, older)
+            moving = moving & (timestep.step_type.numpy() == MID)
         observation = _maximum(timestep.observation, older.observation, pooled) if pooled else timestep.observation
-        timestep = timestep._replace(reward=reward, discount=discount, observation=observation)
+        signals = from_numpy(reward), from_numpy(discount)
+        timestep = TimeStep(timestep.step_type, *signals, observation, timestep.ticket)
         return timestep if lanes is None else select_lanes(lanes, timestep, before)
 
 

@@ -1,16 +1,16 @@
 """FrameStack: the last values together."""
 
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
-import torch
 from dm_env import specs
-from torch import Tensor
+from torch import Tensor, from_numpy
 
 from aexp_torch.env import Env
 from aexp_torch.errors import SpecError
 from aexp_torch.specs import Modality
-from aexp_torch.stages.augment import Augment, Keys, Leaf, by_row
+from aexp_torch.stages.augment import Augment, Keys, Leaf
 from aexp_torch.stages.dropout import widened
 
 __all__ = ["FrameStack"]
@@ -50,39 +50,40 @@ class FrameStack(Augment):
 
     def change(self, value: Tensor, leaf: Leaf, rows: Tensor | None) -> Tensor:
         """Adds the value to the stack."""
-        newest = value[:, None]
-        before = leaf.memory.get("stack")
-        starts = leaf.memory.get("starts")  # lanes that have seen nothing of their episode yet; None for all
+        newest, before = value.numpy(), leaf.memory.get("stack")
+        stack = np.empty((leaf.num_envs, self.stack_size, *newest.shape[1:]), newest.dtype)
+        stack[:, -1] = newest
+        starts = leaf.memory.pop("starts", None)
         if before is None:
-            stack = self._padded(newest)
+            stack[:, :-1] = self._padding(newest)
         else:
-            stack = torch.cat([before[:, 1:], newest], 1)
-            if starts is None or starts.any():
-                padded = self._padded(newest)
-                stack = padded if starts is None else torch.where(by_row(starts, stack), padded, stack)
-        if rows is None:
-            leaf.memory["starts"] = torch.zeros(leaf.num_envs, dtype=torch.bool)
-        else:
-            stack = torch.where(by_row(rows, stack), stack, 0 if before is None else before)
-            leaf.memory["starts"] = ~rows if starts is None else starts & ~rows
-        leaf.memory["stack"] = stack
-        return stack
+            stack[:, :-1] = before.numpy()[:, 1:]
+            if starts is not None:
+                stack[starts.numpy(), :-1] = self._padding(newest[starts.numpy()])
+        if rows is not None:
+            absent = ~rows.numpy()
+            stack[absent] = 0 if before is None else before.numpy()[absent]
+            if before is None or starts is not None:
+                leaf.memory["starts"] = ~rows if starts is None else starts & ~rows
+        leaf.memory["stack"] = from_numpy(stack)
+        return leaf.memory["stack"]
 
     def begin(self, leaf: Leaf, lanes: Tensor) -> None:
         """Starts a new stack."""
-        if "starts" in leaf.memory:
-            leaf.memory["starts"] = leaf.memory["starts"] | lanes
+        if "stack" in leaf.memory:
+            starts = leaf.memory.get(
+                "starts"
+            )  # lanes that have seen nothing of their episode yet; all, without a stack
+            leaf.memory["starts"] = lanes if starts is None else starts | lanes
 
-    def _padded(self, newest: Tensor) -> Tensor:
-        if self.padding_type == "reset":
-            return newest.repeat_interleave(self.stack_size, 1)
-        return torch.cat([newest.new_zeros(len(newest), self.stack_size - 1, *newest.shape[2:]), newest], 1)
+    def _padding(self, newest: np.ndarray) -> Any:
+        return newest[:, None] if self.padding_type == "reset" else 0
 
     def augment_spec(self, spec: specs.Array, modality: Modality) -> tuple[specs.Array, Modality]:
         """Adds the axis."""
         shape = (self.stack_size, *spec.shape)
         if modality.structure != "grid":
-            modality = Modality("sequence", modality.representation, modality.context)
+            modality = replace(modality, structure="sequence")
         if not isinstance(spec, specs.BoundedArray):
             return specs.Array(shape, spec.dtype, spec.name), modality
         if self.padding_type == "zero":

@@ -1,6 +1,6 @@
 """Noisy: observations or actions arrive disturbed."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from aexp_torch.errors import SpecError
 from aexp_torch.specs import EnvSpec, Modality, describe, path_name
 from aexp_torch.specs.modality import is_number
 from aexp_torch.specs.sample import sample_action
-from aexp_torch.stages.augment import Augment, Keys
+from aexp_torch.stages.augment import Augment, Keys, Leaf
 
 __all__ = ["Noisy"]
 
@@ -63,11 +63,26 @@ class Noisy(Augment):
             raise SpecError(f"Noisy: expected dist 'normal' or 'uniform', got {dist!r}.")
         self.std, self.dist, self.clip = std, dist, clip
 
-    def augment(self, value: Tensor, spec: specs.Array, modality: Modality, generator: np.random.Generator) -> Tensor:
+    def on_open(self) -> None:
+        """Finds the size of the noise, and the bounds."""
+        super().on_open()
+        self._ranges = {leaf.name: _range(leaf.spec) for leaf in self.leaves() if is_number(leaf.modality)}
+
+    def augment_leaf(self, value: Tensor, leaf: Leaf) -> Tensor:
         """Adds noise, or draws anew."""
-        if is_number(modality):
-            return torch.from_numpy(self._additive(value.numpy(), spec, generator))
-        return sample_action({"value": spec}, len(value), generator)["value"]
+        if leaf.name not in self._ranges:
+            return sample_action({"value": leaf.spec}, len(value), leaf.generator)["value"]
+        array, (span, low, high) = value.numpy(), self._ranges[leaf.name]
+        if self.dist == "normal":
+            noise = leaf.generator.standard_normal(array.shape, np.float32)
+        else:
+            noise = (leaf.generator.random(array.shape, np.float32) - 0.5) * np.float32(12**0.5)
+        result = array + noise * (span * self.std)
+        if self.clip and low is not None:
+            result = np.minimum(np.maximum(result, low), high)
+        if array.dtype.kind in "iu":
+            result = np.rint(result)
+        return torch.from_numpy(result.astype(array.dtype, copy=False))
 
     def augment_spec(self, spec: specs.Array, modality: Modality) -> tuple[specs.Array, Modality]:
         """Widens the bounds of what is disturbed without clipping; refuses choices whose number is not known."""
@@ -93,18 +108,12 @@ class Noisy(Augment):
                 )
         return above
 
-    def _additive(self, value: np.ndarray, spec: specs.Array, generator: np.random.Generator) -> np.ndarray:
-        if self.dist == "normal":
-            noise = generator.standard_normal(value.shape, np.float32)
-        else:
-            noise = (generator.random(value.shape, np.float32) - 0.5) * np.float32(12**0.5)
-        if not isinstance(spec, specs.BoundedArray):
-            result = value + noise * self.std
-        else:
-            low, high = spec.minimum, spec.maximum
-            with np.errstate(over="ignore", invalid="ignore"):  # a range may be wider than a float, which is no range
-                span = np.subtract(high, low, dtype=np.float64)
-            result = value + noise * (np.where(np.isfinite(span), span, 1.0) * self.std)
-            if self.clip:
-                result = np.clip(result, low, high)
-        return (np.rint(result) if value.dtype.kind in "iu" else result).astype(value.dtype, copy=False)
+
+def _range(spec: specs.Array) -> tuple[Any, Any, Any]:
+    """Returns what noise is multiplied by, and the bounds (None where there are none)."""
+    if not isinstance(spec, specs.BoundedArray):
+        return 1.0, None, None
+    low, high = spec.minimum, spec.maximum
+    with np.errstate(over="ignore", invalid="ignore"):  # a range may be wider than a float, which is no range
+        span = np.subtract(high, low, dtype=np.float64)
+    return np.where(np.isfinite(span), span, 1.0), low, high

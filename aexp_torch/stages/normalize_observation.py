@@ -1,10 +1,11 @@
 """NormalizeObservation: zero mean, unit variance, learned on the way."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from dm_env import specs
-from torch import Tensor
+from torch import Tensor, from_numpy
 
 from aexp_torch.env import Env
 from aexp_torch.errors import SpecError
@@ -77,17 +78,18 @@ class NormalizeObservation(Augment):
 
     def change(self, value: Tensor, leaf: Leaf, rows: Tensor | None) -> Tensor:
         """Learns, then normalizes."""
-        exact = value.double()
+        exact = value.numpy().astype(np.float64)
         if not self.frozen:
-            leaf.memory = updated_moments(leaf.memory, exact if rows is None else exact[rows])
-        centred = exact - leaf.memory["mean"]
-        return centred.div_((leaf.memory["variance"] + self.epsilon).sqrt_()).float()
+            leaf.memory = updated_moments(leaf.memory, exact if rows is None else exact[rows.numpy()])
+        exact -= leaf.memory["mean"].numpy()
+        exact /= np.sqrt(leaf.memory["variance"].numpy() + self.epsilon)
+        return from_numpy(exact.astype(np.float32))
 
     def augment_spec(self, spec: specs.Array, modality: Modality) -> tuple[specs.Array, Modality]:
         """Makes it float32 without bounds."""
         if not is_number(modality):
             raise SpecError(f"expected numbers, got {modality.representation} {describe(spec)}. Put OneHot before it.")
-        return specs.Array(spec.shape, np.float32, spec.name), Modality(modality.structure, "real", modality.context)
+        return specs.Array(spec.shape, np.float32, spec.name), replace(modality, representation="real")
 
 
 def _check(given: dict, leaf: Leaf) -> dict[str, Any]:

@@ -1,16 +1,19 @@
 """NormalizeReward: rewards of a size that does not depend on the environment."""
 
+from math import sqrt
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from torch import from_numpy
 
 from aexp_torch.env import Env, Stage
 from aexp_torch.errors import SpecError
 from aexp_torch.stages.running_moments import fresh_moments, updated_moments
-from aexp_torch.timestep import TimeStep
+from aexp_torch.timestep import StepType, TimeStep
 
 __all__ = ["NormalizeReward"]
+
+FIRST = np.int8(StepType.FIRST)
 
 
 class NormalizeReward(Stage):
@@ -66,7 +69,7 @@ class NormalizeReward(Stage):
                 " they had where they were learned."
             )
         self._moments = {source: fresh_moments(()) if given is None else dict(given[source]) for source in known}
-        self._returns: dict[str, Tensor] = {}
+        self._returns: dict[str, np.ndarray] = {}
 
     @property
     def statistics(self) -> dict[str, dict[str, Any]]:
@@ -76,30 +79,30 @@ class NormalizeReward(Stage):
 
     def on_timestep(self, timestep: TimeStep) -> TimeStep:
         """Learns, then divides."""
-        source, reward = timestep.source, timestep.reward
+        source, reward = timestep.source, timestep.reward.numpy()
         moments = self._moments[source]
         if not self.frozen:
-            before = self._returns.get(source)
-            if before is None:
-                before = torch.zeros(len(reward), dtype=torch.float64)
-            after = counted = before * self.gamma + reward
-            first, held = timestep.first(), self.held
-            if held is not None or first.any():
-                moving = ~first if held is None else ~first & ~held
-                counted = after[moving]
-                after = after.masked_fill(first, 0.0)
-                after = after if held is None else torch.where(held, before, after)
+            before = self._returns.get(source, 0.0)
+            after = counted = before * self.gamma + reward.astype(np.float64)
+            first = timestep.step_type.numpy() == FIRST
+            if self.held is not None:
+                held = self.held.numpy()
+                counted, after = after[~(first | held)], np.where(held, before, np.where(first, 0.0, after))
+            elif first.any():
+                counted, after = after[~first], np.where(first, 0.0, after)
             self._returns[source] = after
             moments = self._moments[source] = updated_moments(moments, counted)
-        return timestep._replace(reward=(reward / (moments["variance"] + self.epsilon).sqrt()).float())
+        deviation = sqrt(moments["variance"].item() + self.epsilon)
+        return timestep._replace(reward=from_numpy(reward / deviation))
 
     def state_dict(self) -> dict:
         """Adds the statistics, and the returns so far (float64 [B]), per source."""
         self.open()
-        return super().state_dict() | {"moments": self.statistics, "returns": dict(self._returns)}
+        returns = {source: from_numpy(values) for source, values in self._returns.items()}
+        return super().state_dict() | {"moments": self.statistics, "returns": returns}
 
     def load_state_dict(self, state: dict) -> None:
         """Restores them."""
         super().load_state_dict(state)
         self._moments = {source: dict(moments) for source, moments in state["moments"].items()}
-        self._returns = dict(state["returns"])
+        self._returns = {source: values.numpy() for source, values in state["returns"].items()}

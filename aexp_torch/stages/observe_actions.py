@@ -1,5 +1,6 @@
 """ObserveActions: the agent sees what it has just done."""
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -66,7 +67,8 @@ class ObserveActions(Stage):
         self._given: dict[str, dict] = {}  # by source: the answer to its last timestep, and its lanes (None: all)
         self._seen: dict[
             str, dict
-        ] = {}  # by source: what is shown, {"actions": [B, history, ...], "lanes": [B, history]}
+        ] = {}  # by source: what is shown, "actions" [B, ...] and "lanes" [B], or [B, history]
+        self._blanks: dict[str, dict[tuple, Tensor]] = {}
         self._answered: str | None = None
         sources = self.env.sources if self.which == "executed" else ()
         self._watched = {source.name: Executed.of(source) for source in sources}
@@ -89,11 +91,17 @@ class ObserveActions(Stage):
             going = np.zeros_like(going)
         elif given["lanes"] is not None:
             going = going & given["lanes"].numpy()
-        seen = self._seen[source] = self._shift(self._seen.get(source), given["action"], from_numpy(going), timestep)
+        seen = self._seen[source] = self._shift(self._seen.get(source), given["action"], going, timestep)
         return timestep._replace(observation={**timestep.observation, **self._shown(seen, source)})
 
     def _blank(self, source: str, num_envs: int) -> dict:
         return zeros(self._shown_spec(source).action, num_envs)
+
+    def _blanks_of(self, source: str) -> dict[tuple, Tensor]:
+        """Returns what stands for no action, [1, ...] by path."""
+        if source not in self._blanks:
+            self._blanks[source] = dict(flatten(self._blank(source, 1)))
+        return self._blanks[source]
 
     def _look(self, source: str) -> None:
         """Takes what has reached the source that was answered."""
@@ -106,37 +114,42 @@ class ObserveActions(Stage):
             self._given[self._answered] = self._watched[self._answered].state_dict()
         self._answered = None
 
-    def _shift(self, before: dict | None, action: dict, lanes: Tensor, timestep: TimeStep) -> dict:
-        """Takes one more action into the history, in the lanes that move."""
-        newest, lanes = map_tree(lambda leaf: leaf[:, None], action), lanes[:, None]  # [B, 1, ...]
+    def _shift(self, before: dict | None, action: dict, going: np.ndarray, timestep: TimeStep) -> dict:
+        """Takes one more action into the history, in the lanes that move; without a history, in its place."""
+        newest, lanes = action, from_numpy(going)
         if self.history > 1:
             if before is None:
-                blank = map_tree(lambda leaf: torch.zeros_like(leaf).expand(-1, self.history, *leaf.shape[2:]), newest)
-                before = {"actions": blank, "lanes": lanes.new_zeros(len(lanes), self.history)}
-            newest = map_tree(lambda old, new: torch.cat([old[:, 1:], new], 1), before["actions"], newest)
-            lanes = torch.cat([before["lanes"][:, 1:] & ~timestep.first()[:, None], lanes], 1)
+                before = {
+                    "actions": map_tree(self._no_history, action),
+                    "lanes": lanes.new_zeros(len(lanes), self.history),
+                }
+            newest = map_tree(lambda old, new: torch.cat([old[:, 1:], new[:, None]], 1), before["actions"], action)
+            lanes = torch.cat([before["lanes"][:, 1:] & ~timestep.first()[:, None], lanes[:, None]], 1)
         if self.held is not None and before is not None:
             newest = map_tree(lambda new, old: torch.where(_rows(self.held, new), old, new), newest, before["actions"])
-            lanes = torch.where(self.held[:, None], before["lanes"], lanes)
+            lanes = torch.where(_rows(self.held, lanes), before["lanes"], lanes)
         return {"actions": newest, "lanes": lanes}
+
+    def _no_history(self, leaf: Tensor) -> Tensor:
+        return torch.zeros_like(leaf)[:, None].expand(-1, self.history, *leaf.shape[1:])
 
     def _shown(self, seen: dict, source: str) -> dict:
         """Returns the new keys."""
-        there = seen["lanes"].numpy()  # [B, history]
-        complete, acted = there.all(), there.any(1)
-        nobody, everybody = not acted.any(), complete or acted.all()
-        blanks = {} if complete or nobody else dict(flatten(self._blank(source, 1)))
+        there = seen["lanes"].numpy()  # [B], or [B, history]
+        if there.all():
+            return {self.prefix + key: tree for key, tree in seen["actions"].items()}
+        acted = there if self.history == 1 else there.any(1)
+        nobody, everybody = not acted.any(), acted.all()
+        blanks = {} if nobody else self._blanks_of(source)
         leaves: list[tuple[tuple, Tensor | None]] = []
         for path, value in flatten(seen["actions"]):
             shown = (self.prefix + path[0], *path[1:])
             if nobody:
                 leaves.append((shown, None))
                 continue
-            if not complete:
-                value = torch.where(
-                    seen["lanes"].view(*there.shape, *[1] * (value.dim() - 2)), value, blanks[path][:, None]
-                )
-            leaves.append((shown, value if self.history > 1 else value[:, 0]))
+            blank = blanks[path] if self.history == 1 else blanks[path][:, None]
+            rows = seen["lanes"].view(*there.shape, *[1] * (value.dim() - there.ndim))
+            leaves.append((shown, torch.where(rows, value, blank)))
             if not everybody:
                 leaves.append(((*shown[:-1], f"mask:{shown[-1]}"), from_numpy(acted)))
         return unflatten(leaves) or {}
@@ -161,7 +174,8 @@ class ObserveActions(Stage):
             )
         new = with_sides(spec, observation={**spec.observation, **copies})
         for key, tree in shown.modalities["action"].items():
-            new.modalities["observation"][self.prefix + key] = tree
+            copies = map_tree(lambda modality: replace(modality, optional=True), tree)
+            new.modalities["observation"][self.prefix + key] = copies
         return new
 
     def _leaf(self, leaf: specs.Array) -> specs.Array:
@@ -211,12 +225,12 @@ class Executed:
 
     def __call__(self, action: dict | None, lanes: Tensor | None, timestep: TimeStep) -> None:
         """Is told of a step or reset of the source."""
-        first = timestep.first()
+        going = from_numpy(timestep.step_type.numpy() != FIRST)
         if action is not None:
             if lanes is not None and self.action is not None:
                 action = map_tree(lambda new, old: torch.where(_rows(lanes, new), new, old), action, self.action)
             self.action = action
-        self.lanes = ~first if lanes is None or self.lanes is None else torch.where(lanes, ~first, self.lanes)
+        self.lanes = going if lanes is None or self.lanes is None else torch.where(lanes, going, self.lanes)
 
     def state_dict(self) -> dict:
         """Returns the actions, [B, ...], and bool [B] where there is one in this episode."""

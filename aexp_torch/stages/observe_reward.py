@@ -1,16 +1,18 @@
 """ObserveReward: the agent sees the reward it has just received."""
 
 import numpy as np
-import torch
 from dm_env import specs
+from torch import Tensor, from_numpy
 
 from aexp_torch.env import Env, Stage
 from aexp_torch.errors import SpecError
 from aexp_torch.specs import EnvSpec, Modality
 from aexp_torch.specs.infer import with_sides
-from aexp_torch.timestep import TimeStep
+from aexp_torch.timestep import StepType, TimeStep
 
 __all__ = ["ObserveReward"]
+
+FIRST = np.int8(StepType.FIRST)
 
 
 class ObserveReward(Stage):
@@ -41,19 +43,22 @@ class ObserveReward(Stage):
 
     def on_open(self) -> None:
         """Starts with no rewards seen."""
-        self._seen: dict[str, torch.Tensor] = {}
+        self._seen: dict[str, Tensor] = {}
 
     def on_timestep(self, timestep: TimeStep) -> TimeStep:
         """Adds the key."""
         reward = timestep.reward
         if self.history > 1:
             before = self._seen.get(timestep.source)
-            if before is None:
-                before = reward.new_zeros(len(reward), self.history)
-            shown = torch.cat([before[:, 1:], reward[:, None]], dim=1)
-            shown = torch.where(timestep.first()[:, None], 0.0, shown)
-            reward = shown if self.held is None else torch.where(self.held[:, None], before, shown)
-            self._seen[timestep.source] = reward
+            shown = np.zeros((len(reward), self.history), np.float32)
+            if before is not None:
+                shown[:, :-1] = before.numpy()[:, 1:]
+                shown[timestep.step_type.numpy() == FIRST] = 0.0
+            shown[:, -1] = reward.numpy()
+            if self.held is not None:
+                held = self.held.numpy()
+                shown[held] = 0.0 if before is None else before.numpy()[held]
+            reward = self._seen[timestep.source] = from_numpy(shown)
         return timestep._replace(observation={**timestep.observation, self.key: reward})
 
     def on_spec(self, spec: EnvSpec) -> EnvSpec:

@@ -1,9 +1,10 @@
 """OneHot: choices as vectors."""
 
+from dataclasses import replace
+
 import numpy as np
-import torch
 from dm_env import specs
-from torch import Tensor
+from torch import Tensor, from_numpy
 
 from aexp_torch.env import Env
 from aexp_torch.errors import SpecError
@@ -46,16 +47,15 @@ class OneHot(Augment):
 
     def change(self, value: Tensor, leaf: Leaf, rows: Tensor | None) -> Tensor:
         """Writes the vectors."""
-        return one_hot(value, *self._choices[leaf.name])
+        return from_numpy(one_hot(value.numpy(), self._choices[leaf.name]))
 
     def augment_spec(self, spec: specs.Array, modality: Modality) -> tuple[specs.Array, Modality]:
         """Adds the axis of choices."""
         shape = (*spec.shape, int(num_choices(spec).max()))
         structure = modality.structure if modality.structure != "flat" or not spec.shape else "grid"
         bounds = (np.zeros(shape, np.float32), np.ones(shape, np.float32))
-        return specs.BoundedArray(shape, np.float32, *bounds, spec.name), Modality(
-            structure, "binary", modality.context
-        )
+        modality = replace(modality, structure=structure, representation="binary")
+        return specs.BoundedArray(shape, np.float32, *bounds, spec.name), modality
 
 
 def num_choices(spec: specs.Array) -> np.ndarray:
@@ -72,12 +72,12 @@ def num_choices(spec: specs.Array) -> np.ndarray:
     return high - low + 1
 
 
-def choices_of(spec: specs.Array) -> tuple[Tensor, Tensor]:
-    """Returns the smallest choice of each element, int64 in the leaf's shape, and the places 0, 1, ... of the vector."""
-    places = torch.arange(int(num_choices(spec).max()))
-    return torch.from_numpy(np.broadcast_to(spec.minimum, spec.shape).astype(np.int64)), places
+def choices_of(spec: specs.Array) -> np.ndarray:
+    """Returns what each place of the vector stands for, element by element: int64 [..., n]."""
+    places = np.arange(int(num_choices(spec).max()))
+    return np.broadcast_to(spec.minimum, spec.shape).astype(np.int64)[..., None] + places
 
 
-def one_hot(value: Tensor, smallest: Tensor, places: Tensor) -> Tensor:
+def one_hot(value: np.ndarray, choices: np.ndarray) -> np.ndarray:
     """Returns float32 [B, ..., n] for integers [B, ...]; see `choices_of`."""
-    return ((value.long() - smallest)[..., None] == places).float()
+    return (value[..., None] == choices).astype(np.float32)

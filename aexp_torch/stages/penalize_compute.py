@@ -127,11 +127,9 @@ class PenalizeCompute(Stage):
 
     def on_timestep(self, timestep: TimeStep) -> TimeStep:
         """Takes what is owed off the reward."""
-        owed = self._owed.pop(timestep.source, None)
-        if owed is None:
-            owed = np.zeros(len(timestep.reward), np.float32)
-        owed = owed * (timestep.step_type.numpy() != FIRST)
-        timestep = timestep._replace(reward=from_numpy(timestep.reward.numpy() - np.float32(self.coef) * owed))
+        going = timestep.step_type.numpy() != FIRST
+        owed = self._owed.pop(timestep.source, 0.0) * going.astype(np.float32)
+        timestep = timestep._replace(reward=from_numpy(timestep.reward.numpy() - self.coef * owed))
         if self.observe:
             timestep = timestep._replace(observation={**timestep.observation, OBSERVED: from_numpy(owed)})
         self._read()

@@ -7,16 +7,18 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, from_numpy
 
 from aexp_torch.env import Env, Stage
 from aexp_torch.errors import ActionError, SpecError
 from aexp_torch.prediction import HIDDEN_REWARD, REWARD, Loss, Path, Target, find_targets
 from aexp_torch.specs import EnvSpec, flatten, map_tree, path_name, unflatten
 from aexp_torch.specs.infer import with_sides
-from aexp_torch.timestep import TimeStep
+from aexp_torch.timestep import StepType, TimeStep
 
 __all__ = ["PredictInputs"]
+
+FIRST, _, LAST = (np.int8(kind) for kind in StepType)
 
 
 class PredictInputs(Stage):
@@ -90,12 +92,19 @@ class PredictInputs(Stage):
         """Starts without predictions."""
         self._pending: dict[str, dict] = {}  # by source: {"predictions": tree [h, B, ...], "lanes": bool [h, B]}
         self._targets: dict[str, dict[Path, Target]] = {}
+        self._keys: dict[str, set[str]] = {}
 
     def _targets_of(self, source: str) -> dict[Path, Target]:
         """Returns what is predicted of a source, by place in the prediction."""
         if source not in self._targets:
             self._targets[source] = self._find_targets(self.env.specs[source])
         return self._targets[source]
+
+    def _keys_of(self, source: str) -> set[str]:
+        """Returns the keys of the predictions in an answer."""
+        if source not in self._keys:
+            self._keys[source] = {path[0] for path in self._targets_of(source)}
+        return self._keys[source]
 
     def _find_targets(self, spec: EnvSpec) -> dict[Path, Target]:
         def wanted(name: str) -> bool:
@@ -109,6 +118,7 @@ class PredictInputs(Stage):
         if not any(map(wanted, names)) or unknown:
             raise SpecError(
                 f"PredictInputs: expected keys= and loss= to name some of {names}, got {self.keys} and {unknown or None}."
+                " Name what every source has, or put PredictInputs around each of them."
             )
         return find_targets(spec, wanted, self.signals, loss)
 
@@ -131,10 +141,10 @@ class PredictInputs(Stage):
 
     def on_action(self, action: dict, timestep: TimeStep) -> dict:
         """Keeps the predictions, takes them off the answer."""
-        source, targets = timestep.source, self._targets_of(timestep.source)
-        keys = {path[0] for path in targets}
-        newest = {key: action[key] for key in action if key in keys}
-        self._pending[source] = self._push(self._pending.get(source), newest, ~timestep.last())
+        source, keys = timestep.source, self._keys_of(timestep.source)
+        newest = {key: value for key, value in action.items() if key in keys}
+        lanes = from_numpy(timestep.step_type.numpy() != LAST)
+        self._pending[source] = self._push(self._pending.get(source), newest, lanes)
         return {key: value for key, value in action.items() if key not in keys}
 
     def _push(self, before: dict | None, newest: dict, lanes: Tensor) -> dict:
@@ -156,28 +166,34 @@ class PredictInputs(Stage):
 
     def on_timestep(self, timestep: TimeStep) -> TimeStep:
         """Scores the predictions that were about this timestep."""
-        pending, source, first = self._pending.get(timestep.source), timestep.source, timestep.first()
+        source, going = timestep.source, timestep.step_type.numpy() != FIRST
+        pending = self._pending.get(source)
         reward = timestep.reward if self.mode == "add" else torch.zeros_like(timestep.reward)
         if pending is not None:
-            scored = pending["lanes"][0] & ~first
+            lanes = pending["lanes"].numpy()  # [h, B]
+            scored, kept = lanes[0] & going, going
             if self.held is not None:
-                scored, first = scored & ~self.held, first & ~self.held
+                held = self.held.numpy()
+                scored, kept = scored & ~held, going | held
             if scored.any():
-                reward = reward - self.weight * self._losses(timestep, pending["predictions"], scored)
-            self._pending[source] = {**pending, "lanes": pending["lanes"] & ~first}
+                reward = reward - self.weight * self._losses(timestep, pending["predictions"], from_numpy(scored))
+            self._pending[source] = {**pending, "lanes": from_numpy(lanes & kept)}
         return timestep._replace(reward=reward)
 
     def _losses(self, timestep: TimeStep, predictions: dict, scored: Tensor) -> Tensor:
         total = torch.zeros_like(timestep.reward)
+        everywhere = bool(scored.all())
         queue = dict(flatten(predictions))
         for path, target in self._targets_of(timestep.source).items():
             value, rows = target.find(timestep)
             if value is None:
                 continue
             loss = target.score(queue[path][0], value, timestep.source)
-            loss = torch.where(scored if rows is None else scored & rows, loss, 0.0)
-            if not np.isfinite(loss.numpy()).all():
-                lane = int(np.flatnonzero(~np.isfinite(loss.numpy()))[0])
+            if rows is not None or not everywhere:
+                loss = torch.where(scored if rows is None else scored & rows, loss, 0.0)
+            finite = np.isfinite(loss.numpy())
+            if not finite.all():
+                lane = int(np.flatnonzero(~finite)[0])
                 raise ActionError(
                     f"{timestep.source!r} (slot {self.slot}): expected predictions with a finite loss, {path_name(path)!r}"
                     f" for step {timestep.ticket.step} has {loss[lane].item()} in lane {lane}."

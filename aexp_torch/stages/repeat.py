@@ -3,7 +3,7 @@
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, from_numpy
 
 from aexp_torch.env import Env
 from aexp_torch.stages.augment import Augment, Keys, Leaf, by_row
@@ -54,7 +54,8 @@ class Repeat(Augment):
         lasting, _ = spells(leaf, self.p, self.draw_steps, rows)
         held = leaf.memory.get("value")
         if held is not None:
-            value = torch.where(by_row(lasting, value), held, value)
+            if lasting.any():
+                value = torch.where(by_row(from_numpy(lasting), value), held, value)
             leaf.memory["value"] = value if rows is None else torch.where(by_row(rows, value), value, held)
         else:
             leaf.memory["value"] = value

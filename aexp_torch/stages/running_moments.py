@@ -2,8 +2,9 @@
 
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, from_numpy
 
 __all__ = ["fresh_moments", "updated_moments"]
 
@@ -14,7 +15,7 @@ def fresh_moments(shape: tuple[int, ...]) -> dict[str, Any]:
     return {"mean": mean, "variance": torch.ones_like(mean), "count": 1e-4}
 
 
-def updated_moments(moments: dict[str, Any], batch: Tensor) -> dict[str, Any]:
+def updated_moments(moments: dict[str, Any], batch: np.ndarray) -> dict[str, Any]:
     """Returns the moments of all batches so far and this one.
 
     Args:
@@ -23,12 +24,18 @@ def updated_moments(moments: dict[str, Any], batch: Tensor) -> dict[str, Any]:
 
     Source: Chan et al. 1979, the parallel algorithm.
     """
-    if not len(batch):
+    rows = len(batch)
+    if not rows:
         return moments
-    mean, variance = moments["mean"], moments["variance"]
-    batch_variance, batch_mean = torch.var_mean(batch, 0, correction=0)
-    count = moments["count"] + len(batch)
-    share = len(batch) / count
-    delta = batch_mean - mean
-    spread = variance.lerp(batch_variance, share).addcmul_(delta, delta, value=share * (1 - share))
-    return {"mean": mean.lerp(batch_mean, share), "variance": spread, "count": count}
+    mean, variance = moments["mean"].numpy(), moments["variance"].numpy()
+    batch_mean = np.add.reduce(batch, 0) / rows
+    centred = batch - batch_mean
+    batch_variance = np.add.reduce(centred * centred, 0) / rows
+    count = moments["count"] + rows
+    share, delta = rows / count, batch_mean - mean
+    variance = variance + share * (batch_variance - variance + (1 - share) * delta * delta)
+    return {"mean": _tensor(mean + share * delta), "variance": _tensor(variance), "count": count}
+
+
+def _tensor(value: Any) -> Tensor:
+    return from_numpy(np.asarray(value))

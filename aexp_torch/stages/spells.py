@@ -51,7 +51,7 @@ def _given(n: Callable, who: str, generator: np.random.Generator, count: int) ->
     return lengths.astype(np.int64)
 
 
-def spells(leaf: Leaf, p: float, draw: Callable, rows: Tensor | None) -> tuple[Tensor, Tensor]:
+def spells(leaf: Leaf, p: float, draw: Callable, rows: Tensor | None) -> tuple[np.ndarray, np.ndarray]:
     """Counts spells down and begins new ones.
 
     Args:
@@ -61,7 +61,7 @@ def spells(leaf: Leaf, p: float, draw: Callable, rows: Tensor | None) -> tuple[T
       rows: lanes in which time passes; None for all.
 
     Returns:
-      Where one that began before lasts, and where one begins now, bool [B] each.
+      Where one that began before lasts, and where one begins now, bool arrays [B].
     """
     kept = leaf.memory.get("left")
     left = np.zeros(leaf.num_envs, np.int64) if kept is None else kept.numpy()
@@ -73,7 +73,7 @@ def spells(leaf: Leaf, p: float, draw: Callable, rows: Tensor | None) -> tuple[T
     if rows is not None:
         after = np.where(rows.numpy(), after, left)
     leaf.memory["left"] = torch.from_numpy(after)
-    return torch.from_numpy(lasting), torch.from_numpy(begins)
+    return lasting, begins
 
 
 def end_spells(leaf: Leaf, lanes: Tensor) -> None:

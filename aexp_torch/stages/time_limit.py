@@ -1,15 +1,17 @@
 """TimeLimit: episodes of limited length."""
 
-import torch
-from torch import Tensor
+import numpy as np
+from torch import from_numpy
 
 from aexp_torch.env import Env
 from aexp_torch.errors import SpecError
 from aexp_torch.stages.early_end import EarlyEnd, end_early
 from aexp_torch.stages.lane_control import require_lane_control
-from aexp_torch.timestep import TimeStep
+from aexp_torch.timestep import StepType, TimeStep
 
 __all__ = ["TimeLimit"]
+
+FIRST, MID = np.int8(StepType.FIRST), np.int8(StepType.MID)
 
 
 class TimeLimit(EarlyEnd):
@@ -39,11 +41,11 @@ class TimeLimit(EarlyEnd):
         if not isinstance(max_episode_steps, int) or max_episode_steps < 1:
             raise SpecError(f"TimeLimit: expected max_episode_steps of at least 1, got {max_episode_steps!r}.")
         require_lane_control(env, "TimeLimit")
-        self.given_max_episode_steps = self.limit = max_episode_steps
+        self.given_max_episode_steps = max_episode_steps
 
     def on_open(self) -> None:
         """Starts to count."""
-        self._age: dict[str, Tensor] = {}
+        self._age: dict[str, np.ndarray] = {}
 
     @property
     def episodic(self) -> bool:
@@ -54,7 +56,7 @@ class TimeLimit(EarlyEnd):
     def max_episode_steps(self) -> int | None:
         """The longest episode, in transitions."""
         below = self.env.max_episode_steps
-        return self.limit if below is None else min(self.limit, below)
+        return self.given_max_episode_steps if below is None else min(self.given_max_episode_steps, below)
 
     @property
     def stream_length(self) -> int | None:
@@ -63,19 +65,20 @@ class TimeLimit(EarlyEnd):
 
     def on_timestep(self, timestep: TimeStep) -> TimeStep:
         """Counts, and ends what is over."""
-        age = self._age.get(timestep.source)
-        if age is None:
-            age = torch.zeros(len(timestep.step_type), dtype=torch.int64)
-        older = torch.where(timestep.first(), 0, age + 1)
-        self._age[timestep.source] = age = older if self.held is None else torch.where(self.held, age, older)
-        over = (age >= self.limit) & timestep.mid()
-        return end_early(timestep, over) if over.any() else timestep
+        source, step_type = timestep.source, timestep.step_type.numpy()
+        before = self._age.get(source, 0)
+        age = np.where(step_type == FIRST, 0, before + 1)
+        if self.held is not None:
+            age = np.where(self.held.numpy(), before, age)
+        self._age[source] = age
+        over = (age >= self.given_max_episode_steps) & (step_type == MID)
+        return end_early(timestep, from_numpy(over)) if over.any() else timestep
 
     def state_dict(self) -> dict:
         """Adds the transitions since FIRST, int64 [B] per source."""
-        return super().state_dict() | {"age": dict(self._age)}
+        return super().state_dict() | {"age": {source: from_numpy(age) for source, age in self._age.items()}}
 
     def load_state_dict(self, state: dict) -> None:
         """Restores them."""
         super().load_state_dict(state)
-        self._age = dict(state["age"])
+        self._age = {source: age.numpy() for source, age in state["age"].items()}

@@ -2,6 +2,7 @@
 
 import zlib
 from abc import abstractmethod
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor, from_numpy
 
 from aexp_torch.env import Env, Stage
 from aexp_torch.errors import SpecError
-from aexp_torch.specs import EnvSpec, Modality, flatten, unflatten
+from aexp_torch.specs import EnvSpec, Modality, flatten, map_tree, unflatten
 from aexp_torch.specs.infer import with_sides
 from aexp_torch.specs.sample import zeros
 from aexp_torch.stages.pooling import Pool, check_pool, pool_trees
@@ -137,7 +138,10 @@ class Timescaled(Stage):
         self._answers: list[tuple[dict, Tensor]] = []  # to the observation that is shown, and in which lanes
 
     def on_spec(self, spec: EnvSpec) -> EnvSpec:
-        """Adds `timescale:phase`."""
+        """Adds `timescale:phase`; what may be dropped is optional."""
+        if self.input == "drop" and self.longest() > 1:
+            optional = map_tree(lambda modality: replace(modality, optional=True), spec.modalities["observation"])
+            spec = replace(spec, modalities={**spec.modalities, "observation": optional})
         if not self.observe_phase:
             return spec
         self.refuse_taken(PHASE, spec.observation, "observation")

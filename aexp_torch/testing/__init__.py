@@ -20,11 +20,13 @@ from aexp_torch.testing.check_streams import (
 from aexp_torch.testing.check_timesteps import check_data, check_episodes, check_signals, validate
 from aexp_torch.testing.counting import CountingEnv
 from aexp_torch.testing.fake_gym import FakeGymEnv
+from aexp_torch.testing.random_pipeline import RandomPipeline, random_pipeline
 from aexp_torch.testing.timeline import timeline
 
 __all__ = [
     "CountingEnv",
     "FakeGymEnv",
+    "RandomPipeline",
     "check_answers",
     "check_close",
     "check_data",
@@ -39,6 +41,7 @@ __all__ = [
     "check_seeds",
     "check_signals",
     "check_spawn",
+    "random_pipeline",
     "timeline",
     "validate",
 ]

@@ -23,6 +23,7 @@ def check_env(
     partial_ends: bool = False,
     independent_lanes: bool = True,
     spawn: bool = False,
+    restore_steps: int = 10,
 ) -> None:
     """Runs every conformance check on a source, a stage or a composition.
 
@@ -32,6 +33,7 @@ def check_env(
       partial_ends: some lanes end while others go on, and that has to show.
       independent_lanes: no generator is shared between lanes, so that holding one changes nothing for it.
       spawn: starts a worker process too, which takes seconds.
+      restore_steps: at how many steps it is restored, which takes most of the time.
 
     Raises:
       AssertionError: who broke which promise, where, and what to do.
@@ -48,7 +50,7 @@ def check_env(
     check_missing_answer(make)
     check_seeds(make, random=random)
     if fresh(make).resumable:
-        check_restore(make)
+        check_restore(make, restore_steps)
     check_recipe(make)
     check_close(make)
     check_lane_control(make, independent=independent_lanes)

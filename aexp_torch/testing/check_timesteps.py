@@ -8,6 +8,7 @@ from aexp_torch.env import Env
 from aexp_torch.errors import EndOfStream
 from aexp_torch.specs import EnvSpec, describe, flatten, path_name
 from aexp_torch.specs.check import torch_dtype
+from aexp_torch.stages.augment import by_row, lookup
 from aexp_torch.testing.require import require
 from aexp_torch.testing.rollout import Make, answer_to, fresh, rollout
 from aexp_torch.timestep import StepType, TimeStep
@@ -18,15 +19,21 @@ __all__ = ["check_data", "check_episodes", "check_signals", "validate"]
 def validate(timestep: TimeStep, spec: EnvSpec, who: object) -> None:
     """Requires that one timestep fits its spec: keys, shapes, dtypes, bounds.
 
-    A value may be None, and beside a key there may be `mask:<key>`, bool [B].
+    Where a modality is optional, or its source asks for predictions, a value may be None; beside a key there may be
+    `mask:<key>`, bool [B]. Rows that lack a key may be 0, whatever the bounds.
     """
     where = f"at step {timestep.ticket.step} of {timestep.source!r}"
     known, given = dict(flatten(spec.observation)), dict(flatten(timestep.observation))
+    kinds = dict(flatten(spec.modalities["observation"]))
+    predicted = any(key.startswith("predict:") for path, _ in flatten(spec.action) for key in path)
     for path, leaf_spec in known.items():
         do = "Correct the data, or what make_specs and on_spec say."
         require(path in given, who, f"the key {path_name(path)!r}", where, sorted(map(path_name, given)), do)
         value = given.pop(path)
         if value is None:
+            may = kinds[path].optional or predicted
+            missing = f"a value for {path_name(path)!r}, whose modality is not optional"
+            require(may, who, missing, where, None, "Declare it: Modality(..., optional=True).")
             continue
         shape, dtype = (spec.num_envs, *leaf_spec.shape), torch_dtype(leaf_spec)
         expected = f"{path_name(path)!r} as {dtype} {list(shape)}"
@@ -36,6 +43,9 @@ def validate(timestep: TimeStep, spec: EnvSpec, who: object) -> None:
         if isinstance(leaf_spec, specs.BoundedArray):
             array = value.numpy()
             within = (array >= leaf_spec.minimum) & (array <= leaf_spec.maximum)
+            _, present = lookup(timestep.observation, path)
+            if present is not None:  # a row that lacks the key is 0
+                within |= ~by_row(present, value).numpy() & (array == 0)
             require(
                 within.all(), who, f"{path_name(path)!r} within {describe(leaf_spec)}", where, array[~within][:3], do
             )

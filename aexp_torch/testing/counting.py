@@ -10,7 +10,7 @@ from torch import Tensor
 
 from aexp_torch.errors import EndOfStream
 from aexp_torch.sources.restorable import Restorable, show_restored
-from aexp_torch.specs import EnvSpec
+from aexp_torch.specs import EnvSpec, Modality
 from aexp_torch.state import pack_generator, unpack_generator
 from aexp_torch.timestep import StepType, TimeStep, select_lanes
 
@@ -26,7 +26,8 @@ class CountingEnv(Restorable):
     of transitions.
 
     Observation: `observation` float32 [B]; with `nested`: `count` float32 [B], `where/lane` int64 [B] and `where/age`
-    (transitions since FIRST) int64 [B]; with `random`: also `random` float32 [B] in [0, 1), drawn per lane.
+    (transitions since FIRST) int64 [B]; with `random`: also `random` float32 [B] in [0, 1), drawn per lane; with
+    `optional`: also `sometimes` float32 [B], the count where that is odd; other lanes lack it.
     Action: `action` int64 [B] in 0..num_actions-1, or empty.
 
     Args:
@@ -36,6 +37,7 @@ class CountingEnv(Restorable):
       num_actions: number of actions; 0: no answer is due.
       nested: gives a nested dict.
       random: adds a value that follows from the seeds of the lane.
+      optional: adds a key that a lane has at every other of its timesteps.
       options: `name`, `seed`, `on_missing` and `feedback_timeout`, as for every Env.
 
     While it is open, `received` lists every action it got, int64 [B] each, with None where it was reset.
@@ -59,10 +61,12 @@ class CountingEnv(Restorable):
         num_actions: int = 5,
         nested: bool = False,
         random: bool = False,
+        optional: bool = False,
         **options: Any,
     ):
         super().__init__(**options)
         self.num_envs, self.num_actions, self.nested, self.random = num_envs, num_actions, nested, random
+        self.optional = optional
         self.lengths = tuple(lengths or range(3, 3 + num_envs))
         self.max_episode_steps = max(self.lengths)
         self.given_lengths, self.given_stream_length = lengths, stream_length
@@ -91,8 +95,13 @@ class CountingEnv(Restorable):
             observation = {"count": specs.Array((), np.float32), "where": {"lane": lane, "age": age}}
         if self.random:
             observation["random"] = specs.BoundedArray((), np.float32, 0.0, 1.0)
+        modalities: dict[str, Any] = {}
+        if self.optional:
+            observation["sometimes"] = specs.Array((), np.float32)
+            modalities["sometimes"] = Modality("flat", "real", optional=True)
         action = {"action": specs.DiscreteArray(self.num_actions, np.int64)} if self.num_actions else {}
-        return {self.name: EnvSpec(observation, action, num_envs=self.num_envs)}
+        given = {"observation": modalities}
+        return {self.name: EnvSpec(observation, action, modalities=given, num_envs=self.num_envs)}
 
     def reset(self, lanes: Tensor | None = None) -> TimeStep:
         """Starts new episodes; the counters go on."""
@@ -134,6 +143,11 @@ class CountingEnv(Restorable):
         if self.random:
             draws = [rng.random(dtype=np.float32) if moves else 0 for rng, moves in zip(self._generators, moving)]
             observation["random"] = torch.tensor(draws, dtype=torch.float32)
+        if self.optional:
+            odd = self._count % 2 == 1
+            observation["sometimes"] = torch.where(odd, self._count, 0).float() if odd.any() else None
+            if odd.any() and not odd.all():
+                observation["mask:sometimes"] = odd
         return observation
 
     def lane_state(self, lane: int) -> dict:

@@ -143,3 +143,14 @@ def test_a_stage_with_steps_of_its_own_is_refused_above_the_border():
     with pytest.raises(SpecError, match="Twice has a reset or step of its own"):
         ae.Loader(env, num_workers=1, steps_per_epoch=9)
     ae.Loader(env, steps_per_epoch=9)
+
+
+def test_stages_of_one_class_on_both_sides_draw_as_in_one_process():
+    drops = {"p": 0.5, "n": 2}
+    env = CountingEnv(2).pipe(ae.DropKeyValue, **drops).pipe(ae.TrainerSide).pipe(ae.DropKeyValue, **drops)
+    seen = []
+    for num_workers in (0, 1):
+        loader = ae.Loader(env, num_workers=num_workers, in_flight=1, steps_per_epoch=20)
+        seen.append(run(loader))
+        loader.close()
+    assert seen[0] == seen[1]

@@ -121,3 +121,11 @@ def test_rows_that_are_absent_stay_absent():
     observation = env.reset().observation
     assert ((observation["count"] > 0) == observation["mask:count"]).all()
     assert observation["mask:count"].any() and not observation["mask:count"].all()
+
+
+def test_a_value_that_some_lanes_lack_keeps_its_dtype():
+    rows = {"x": {"old": torch.arange(5) > 2, "name": torch.arange(5)}, "y": torch.arange(5)}
+    env = ae.DatasetEnv(rows, batch_size=3, epochs=1).pipe(ae.Repeat, p=0.0)
+    env.reset()
+    last = env.step(None).observation  # its third row is filled up
+    assert last["x"]["old"].dtype is torch.bool and last["x"]["old"].tolist() == [True, True, False]

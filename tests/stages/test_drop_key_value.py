@@ -90,3 +90,14 @@ def test_a_loader_with_workers_carries_it():
         return shown
 
     assert stream(0) == stream(1)
+
+
+def test_gymnasium_is_told_what_is_gone():
+    env = ae.to_gymnasium(CountingEnv(1).pipe(ae.DropKeyValue, p=0.5))
+    shown, _ = env.reset()
+    seen = {bool(shown["mask:observation"])}
+    for _ in range(20):
+        shown, *_ = env.step(0)
+        seen.add(bool(shown["mask:observation"]))
+    assert seen == {True, False}
+    env.close()

@@ -1,5 +1,7 @@
 """ObserveActions: what was sent, what reached the source, and nothing that was not done."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -128,7 +130,8 @@ def test_specs_and_modalities_are_copies():
     spec = env.specs["CountingEnv"]
     assert spec.observation["action:action"] == specs.BoundedArray((2,), np.int64, 0, 4)
     assert spec.observation["action:body"]["push"].shape == (2, 2)
-    assert spec.modalities["observation"]["action:body"] == spec.modalities["action"]["body"]
+    pushed = spec.modalities["action"]["body"]["push"]
+    assert spec.modalities["observation"]["action:body"]["push"] == replace(pushed, optional=True)
     env.reset()
     body = {"push": torch.tensor([[1.5, 0.5], [2.0, -1.0]])}
     timestep = env.step({"action": torch.tensor([1, 1]), "body": body})
@@ -139,7 +142,7 @@ def test_specs_and_modalities_are_copies():
     assert set(below.observation_spec()) == {"observation", "action:action"}
     alone = CountingEnv().pipe(ae.ObserveActions).specs["CountingEnv"]
     assert alone.observation["action:action"] == specs.DiscreteArray(5, np.int64)
-    assert alone.modalities["observation"]["action:action"] == ae.Modality("flat", "categorical")
+    assert alone.modalities["observation"]["action:action"] == ae.Modality("flat", "categorical", optional=True)
 
 
 def test_where_no_answer_is_due_nothing_is_added():

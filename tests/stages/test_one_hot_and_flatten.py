@@ -7,6 +7,7 @@ import torch
 from gymnasium import spaces
 
 import aexp_torch as ae
+from aexp_torch.specs import flatten
 from aexp_torch.testing import CountingEnv, FakeGymEnv
 from tests.stages.beside_gymnasium import assert_same, same_space
 
@@ -119,3 +120,22 @@ def test_what_cannot_work_is_refused():
         numbers.pipe(ae.OneHot).observation_spec()
     with pytest.raises(ae.SpecError, match="Flatten: 'x': expected integers with bounds"):
         numbers.pipe(ae.Flatten).observation_spec()
+
+
+def test_no_mask_is_left_of_a_tree_that_is_joined():
+    rows = {"x": {"left": torch.arange(5.0), "right": torch.arange(5.0)}, "y": torch.arange(5.0)}
+    env = ae.DatasetEnv(rows, batch_size=3, epochs=1)
+    joined, half = env.pipe(ae.Flatten, keys="x/*", key="all"), env.pipe(ae.Flatten, keys="x/left", key="half")
+    for pipeline, left in ((joined, {"all", "mask:all", "y", "mask:y"}), (half, {"x", "mask:x", "half", "mask:half"})):
+        pipeline.reset()
+        last = pipeline.step(None).observation  # its third row is filled up
+        assert left <= set(last) <= left | {"y", "mask:y"}
+    assert last["half"].tolist() == [[3.0], [4.0], [0.0]] and last["mask:half"].tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize("stage", [ae.OneHot, ae.Flatten, ae.FrameStack, ae.NormalizeObservation])
+def test_what_may_be_absent_stays_optional(stage):
+    env = CountingEnv(2, nested=True).pipe(ae.DropKeyValue, p=1.0, n=2).pipe(stage)
+    (spec,) = env.specs.values()
+    kinds = [kind for _, kind in flatten(spec.modalities["observation"])]
+    assert kinds and all(kind.optional for kind in kinds)

@@ -27,6 +27,11 @@ class OutOfBounds(CountingEnv):
         return observation
 
 
+class SometimesNone(CountingEnv):
+    def _observation(self, moving):
+        return {"observation": None if self._count[0] == 2 else self._count.float()}
+
+
 class PaysOnFirst(CountingEnv):
     def reset(self, lanes=None):
         return super().reset()._replace(reward=torch.ones(self.num_envs))
@@ -48,6 +53,13 @@ class OneBuffer(CountingEnv):
     def _observation(self, moving):
         self._buffer.copy_(self._count)
         return {"observation": self._buffer}
+
+
+class Swaps(ae.Stage):
+    """Takes a step of its own, in which lanes get each other's answers."""
+
+    def step(self, action, lanes=None):
+        return self.on_timestep(self.env.step({"action": action["action"].flip(0)}))
 
 
 class ChangesFromBelow(ae.Stage):
@@ -138,6 +150,7 @@ class WrongChild(ae.Interleave):
         ),
         (testing.check_data, UnknownKey(), "got surprise. Declare it in the spec"),
         (testing.check_data, OutOfBounds(nested=True), r"expected 'where/age' within int64 \[\] in \[0, 4\]"),
+        (testing.check_data, SometimesNone(), r"expected a value for 'observation', whose modality is not optional"),
         (testing.check_signals, PaysOnFirst(), "expected reward 0 on FIRST at step 0"),
         (testing.check_episodes, NeverFirstAgain(), r"expected FIRST in lanes \[0\] at step 4"),
         (testing.check_nothing_mutated, OneBuffer(), "OneBuffer unchanged after later steps"),
@@ -159,6 +172,7 @@ class WrongChild(ae.Interleave):
         (testing.check_lane_control, HeldMoves(), "Held lanes do not move"),
         (testing.check_lane_control, HeldShows(), "expected its last timestep in held lane"),
         (testing.check_answers, WrongChild([CountingEnv(), CountingEnv()]), "expected no other source to be answered"),
+        (testing.check_answers, Swaps(CountingEnv()).pipe(ae.ObserveActions), "expected the values that were given"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, ae.Env) else None,
 )
@@ -196,6 +210,16 @@ def test_counting_env_counts_per_lane():
         [0, 1],
         [2, 2],
     ]
+
+
+def test_counting_env_lacks_a_key_now_and_then():
+    env = CountingEnv(2, lengths=[2, 3], optional=True)
+    lanes = torch.tensor([True, False])
+    seen = [env.reset().observation, env.step(torch.tensor([1, 1]), lanes).observation]
+    seen.append(env.step(torch.tensor([1, 1])).observation)
+    assert [observation["sometimes"] is None for observation in seen] == [True, False, False]
+    assert seen[1]["sometimes"].tolist() == [1, 0] and seen[1]["mask:sometimes"].tolist() == [True, False]
+    assert seen[2]["sometimes"].tolist() == [0, 1] and seen[2]["mask:sometimes"].tolist() == [False, True]
 
 
 def test_check_env_runs_them_all():
