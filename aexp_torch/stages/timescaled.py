@@ -259,7 +259,8 @@ class Timescaled(Stage):
         if not again.any():
             return before
         if self.input == "drop":
-            below = {key: value for key, value in observation.items() if key not in self.own_keys}
+            own = set(self.own_keys) - self._spec.observation.keys()  # one below may show a key of that name
+            below = {key: value for key, value in observation.items() if key not in own}
             observation = without_rows(below, rows)
         return TimeStep(
             before.step_type.masked_fill(rows, StepType.MID),

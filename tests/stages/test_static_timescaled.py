@@ -139,6 +139,14 @@ def test_input_drop_shows_an_observation_once():
     ]
 
 
+def test_the_phase_of_a_time_scale_below_is_dropped_like_any_other_key():
+    env = CountingEnv(1, lengths=[9]).pipe(ae.StaticTimescaled, ratio=2, observe_phase=True)
+    env = env.pipe(ae.StaticTimescaled, ratio=2, input="drop")
+    timesteps = [env.reset()] + [env.step(torch.tensor([1])) for _ in range(3)]
+    phases = [timestep.observation["timescale:phase"] for timestep in timesteps]
+    assert phases == [torch.tensor([0]), None, torch.tensor([1]), None]
+
+
 def test_lanes_end_on_their_own_inside_a_skip():
     env = CountingEnv(2, lengths=[3, 5]).pipe(ae.StaticTimescaled, ratio=0.5)
     timestep, seen = env.reset(), []
