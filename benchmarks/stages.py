@@ -68,6 +68,11 @@ def halved(observation: dict) -> dict:
     return {**observation, "half": observation["observation"] * 0.5}
 
 
+def nothing(timestep: ae.TimeStep, scores: torch.Tensor) -> torch.Tensor:
+    """Is a Teacher's buffer that nothing enters: a snapshot costs what the simulator makes it."""
+    return torch.zeros(len(scores), dtype=torch.bool)
+
+
 def keep_ratio(answer: Answer) -> Answer:
     """Asks for one agent step per environment step."""
     return {**answer, "ratio": torch.ones(LANES)}
@@ -133,6 +138,7 @@ STAGES: dict[str, tuple[str, Build]] = {
     "Resize to 42 x 42": on("frames", ae.Resize, shape=(42, 42)),
     "StaticTimescaled, ratio 1": on("counters", ae.StaticTimescaled),
     "StaticTimescaled, ratio 2": on("counters", ae.StaticTimescaled, ratio=2),
+    "Teacher": on("counters", ae.Teacher, buffer=nothing, p_revert=0.0),  # of which it stores nothing
     "TimeLimit": on("counters", ae.TimeLimit, max_episode_steps=500),
     "TrainerSide": on(CART, ae.TrainerSide),
 }

@@ -133,7 +133,9 @@ class CountingEnv(Restorable):
         step_type = torch.where(begin, StepType.FIRST, torch.where(end, StepType.LAST, StepType.MID)).to(torch.int8)
         discount = torch.where(end & (torch.arange(self.num_envs) % 2 == 0), 0.0, 1.0)
         timestep = TimeStep(step_type, reward, discount, self._observation(moving))
-        return timestep if moving.all() else select_lanes(moving, timestep, self._outstanding)
+        if moving.all() or self._outstanding is None:  # where the stream was over, the other lanes are restored
+            return timestep
+        return select_lanes(moving, timestep, self._outstanding)
 
     def _observation(self, moving: Tensor) -> dict:
         observation: dict[str, Any] = {"observation": self._count.float()}

@@ -365,3 +365,13 @@ def test_streams_follow_from_the_seed_whatever_is_above():
         return [timestep.observation["observation"].tolist() for timestep in timesteps]
 
     assert stream(None) == stream(ae.ObserveReward)
+
+
+def test_a_stream_that_is_over_starts_over_with_some_lanes_restored():
+    env = CountingEnv(2, lengths=[2, 9], stream_length=3).pipe(
+        ae.Teacher, score=lambda timestep: timestep.reward, p_revert=1.0
+    )
+    for _ in range(3):
+        for timestep in env:
+            timestep.reply(torch.tensor([1, 2]))
+    assert "teacher:restored_step" in timestep.observation
