@@ -222,6 +222,20 @@ def test_counting_env_lacks_a_key_now_and_then():
     assert seen[2]["sometimes"].tolist() == [0, 1] and seen[2]["mask:sometimes"].tolist() == [False, True]
 
 
+def test_counting_env_restores_a_lane_when_its_stream_starts_over():
+    env = CountingEnv(2, stream_length=3)
+    env.reset()
+    place = env.snapshot(lane=1)
+    env.restore(place, lane=1)
+    push = torch.tensor([1, 1])
+    for _ in range(2):
+        env.step(push)
+    with pytest.raises(ae.EndOfStream):
+        env.step(push)
+    timestep = env.reset()
+    assert timestep.first().all() and timestep.observation["observation"].tolist() == [3, 0]
+
+
 def test_check_env_runs_them_all():
     testing.check_env(CountingEnv(3, random=True), random=True, partial_ends=True)
 
