@@ -419,6 +419,10 @@ ROWS = {
         "random partial shared",
     ),
     "Teacher-gymnasium": (lambda: cart().pipe(ae.Teacher, capacity=9, choose="proportional"), "random partial shared"),
+    "Teacher-own-form": (
+        lambda: ae.GymnasiumEnv("CartPole-v1", max_episode_steps=12).pipe(ae.Teacher, when="step"),
+        "random shared",
+    ),
     "Teacher-functions": (
         lambda: CountingEnv(3, [3, 5, 9]).pipe(ae.Teacher, buffer=every_other, score=Rarity(), window=None),
         "partial shared",

@@ -116,8 +116,9 @@ class GymnasiumEnv(Restorable):
 
     @property
     def snapshots(self) -> bool:
-        """Whether single lanes can be stored: one after the other, of an environment that gives its state."""
-        return self.vectorization == "sync" and (self._recipe is None or self._lanes.single)
+        """Whether single lanes can be stored: the only one, or one after the other."""
+        single = self.vectorization == "sync" and (self._recipe is None or self._lanes.single)
+        return single or self.num_envs == 1
 
     @property
     def max_episode_steps(self) -> int | None:

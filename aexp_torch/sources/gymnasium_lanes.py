@@ -22,7 +22,7 @@ Outcome = tuple[dict, np.ndarray, np.ndarray, np.ndarray]  # observation, float3
 class OwnVector:
     """Steps all lanes in one call of the environment's own vectorised form."""
 
-    single = False  # no lane can be stored alone
+    single = False  # no lane can be stored alone, unless there is no other
 
     def __init__(self, source: "GymnasiumEnv", vector: VectorEnv):
         mode = vector.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
@@ -64,6 +64,14 @@ class OwnVector:
     def close(self) -> None:
         """Closes the environment."""
         self._vector.close()
+
+    def lane_state(self, lane: int) -> dict:
+        """Returns the simulator's state, which is that of the only lane."""
+        return snapshot(self._vector)
+
+    def load_lane_state(self, lane: int, state: dict) -> None:
+        """Restores the simulator's state."""
+        restore(self._vector, state)
 
 
 class SingleLanes:

@@ -44,8 +44,9 @@ class Teacher(EarlyEnd):
     Action: unchanged.
 
     Args:
-      env: the environment below, of sources that can store single lanes: `GymnasiumEnv` with `vectorization="sync"`
-        (classic control, toy text, MuJoCo, Atari with `repeat_action_probability=0`), `DatasetEnv` with `batch_size=1`.
+      env: the environment below, of sources that can store single lanes: `GymnasiumEnv` with one lane or
+        `vectorization="sync"` (classic control, toy text, MuJoCo, Atari with `repeat_action_probability=0`), `DatasetEnv`
+        with `batch_size=1`.
       buffer: "rolling" keeps the newest places whose score is above 0, "top_k" the best of them (the newest, of equal
         ones). A function from a timestep and its scores, float64 [N], says by bool [N] what is to be stored; the newest
         are kept.

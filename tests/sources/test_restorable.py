@@ -22,6 +22,7 @@ def data(**options):
 
 ATARI = {"max_episode_steps": 14, "repeat_action_probability": 0}
 SOURCES = {
+    "CartPole-v1, one lane of its own vector form": lambda: ae.GymnasiumEnv("CartPole-v1"),
     "CountingEnv": lambda: CountingEnv(3, lengths=[9, 12, 30], random=True, nested=True),
     "CartPole": lambda: ae.GymnasiumEnv("CartPole-v1", 2, "sync", max_episode_steps=14),
     "Acrobot": lambda: ae.GymnasiumEnv("Acrobot-v1", max_episode_steps=14),
