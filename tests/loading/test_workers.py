@@ -18,6 +18,7 @@ from dm_env import specs
 
 import aexp_torch as ae
 from aexp_torch.errors import AexpError, FeedbackError, SpecError
+from aexp_torch.lending import Lease, Lender
 from aexp_torch.loading.shared import free_memory
 from aexp_torch.specs import EnvSpec, flatten
 from aexp_torch.testing import CountingEnv
@@ -196,6 +197,19 @@ def test_a_timestep_is_never_written_over_while_somebody_holds_it():
     loader.close()
 
 
+def test_nothing_of_ours_runs_when_a_block_comes_back():
+    memory = np.zeros(8, np.uint8).view(Lease)
+    lender, calls = Lender(1), []
+    block = lender.free.pop()
+    lease = memory[:4]
+    lender.lend(block, lease)
+    sys.setprofile(lambda frame, event, argument: calls.append((event, frame.f_code.co_name)))
+    del lease  # Python that runs here would swallow a Ctrl-C
+    sys.setprofile(None)
+    assert not [name for event, name in calls if event == "call"]
+    assert lender.free == [block]
+
+
 def test_blocks_come_back_when_their_timesteps_have_gone():
     loader = ae.Loader(CountingEnv(num_envs=4), num_workers=1, in_flight=1, steps_per_epoch=300)
     places = set()
@@ -311,7 +325,10 @@ def test_nothing_is_left_behind(how):
         assert len(workers) == 2
         if how != "raise":
             process.send_signal(getattr(signal, how))
-        process.wait(20)
+        try:
+            process.wait(20)
+        finally:
+            process.kill()
     deadline = time.monotonic() + 10
     while not all(map(_gone, workers)) and time.monotonic() < deadline:
         time.sleep(0.1)
