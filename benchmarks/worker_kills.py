@@ -1,7 +1,7 @@
 """Does training go on, and does nothing grow, while its worker processes are killed again and again?
 
 Trains a small DQN through Trainer.fit with worker processes, sends SIGKILL to one of them every few seconds, and prints
-processes, file descriptors, shared memory and the trainer's memory (PSS) at the beginning and at the end. Run
+processes, file descriptors, shared memory and the trainer's resident memory at the beginning and at the end. Run
 `python -m benchmarks.worker_kills --minutes 10`.
 """
 
@@ -22,7 +22,7 @@ import lightning as L
 import torch
 
 import aexp_torch as ae
-from benchmarks.questions.memory import MIB, pss_of
+from benchmarks.questions.memory import MIB, memory_of
 from lightning_modules import ExperienceDataModule
 from lightning_modules.agents import DQN
 
@@ -35,7 +35,7 @@ def footprint() -> dict[str, float]:
         "processes": len(multiprocessing.active_children()),
         "file_descriptors": len(os.listdir("/proc/self/fd")),
         "dev_shm_bytes": sum(entry.stat().st_size for entry in os.scandir("/dev/shm") if entry.is_file()),
-        "memory_mib": pss_of(os.getpid()) / MIB,
+        "memory_mib": memory_of(os.getpid(), "Rss") / MIB,
     }
 
 
@@ -120,7 +120,6 @@ def measure(minutes: float, period: float, num_workers: int) -> dict:
         "restarts": restarts,
         "training_steps": trainer.fit_loop.epoch_loop.total_batch_idx + 1,
         "before": before,
-        "after": footprint(),
     }
     for key in before:
         result[f"{key}_early_late"] = [median(s[key] for s in early), median(s[key] for s in late)]
@@ -134,7 +133,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--period", type=float, default=5, help="seconds between kills")
     parser.add_argument("--num_workers", type=int, default=2)
-    print(json.dumps(measure(**vars(parser.parse_args())), indent=2))
+    result = measure(**vars(parser.parse_args()))
+    gc.collect()  # the loader, and with it the memory of its slots
+    print(json.dumps({**result, "after": footprint()}, indent=2))
 
 
 if __name__ == "__main__":

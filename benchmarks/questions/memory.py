@@ -137,7 +137,7 @@ def memory(turns: Turns) -> float:
     """Returns the PSS of this process and of those that it has started, in MiB."""
     count = len(list(family()))
     turns.note(f"{count} process{'es' * (count > 1)}, {shared_memory():.2f} MiB shared")
-    return sum(pss_of(process) for process in family()) / MIB
+    return sum(memory_of(process, "Pss") for process in family()) / MIB
 
 
 def family(process: int | None = None) -> Iterator[int]:
@@ -149,10 +149,10 @@ def family(process: int | None = None) -> Iterator[int]:
             yield from family(int(child))
 
 
-def pss_of(process: int) -> int:
-    """Returns a process's PSS in bytes."""
+def memory_of(process: int, kind: str) -> int:
+    """Returns the memory of a process in bytes: "Rss", all that is resident, or "Pss", shared pages in proportion."""
     for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
+        if line.startswith(f"{kind}:"):
             return 1024 * int(line.split()[1])
     return 0
 
