@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import io
 import re
 from collections import Counter
 
@@ -13,7 +12,8 @@ import aexp_torch as ae
 from aexp_torch.testing import RandomPipeline, check_env, random_pipeline
 from aexp_torch.testing.random_components import COMPOSITIONS, STAGES
 from aexp_torch.testing.random_sources import SOURCES
-from aexp_torch.testing.rollout import answer_to, difference, snapshot
+from aexp_torch.testing.rollout import difference
+from tests.loading.mixed import snapshots, through_disk
 
 pytestmark = pytest.mark.timeout(120)
 SEEDS = range(200)
@@ -48,29 +48,11 @@ def loader(seeds: range, num_workers: int) -> ae.Loader:
     return ae.Loader(envs, num_workers=num_workers, in_flight=2, steps_per_epoch=16 * len(seeds), seed=1)
 
 
-def run(stream: ae.Loader, num_steps: int) -> list[ae.TimeStep]:
-    timesteps = []
-    for timestep in stream:
-        timesteps.append(snapshot(timestep))
-        if stream.specs[timestep.source].action:
-            timestep.reply(answer_to(stream, timestep))
-        if len(timesteps) == num_steps:
-            break
-    return timesteps
-
-
 def same(where: str, expected: list[ae.TimeStep], came: list[ae.TimeStep]) -> None:
     assert [timestep.source for timestep in came] == [timestep.source for timestep in expected]
     for ours, theirs in zip(expected, came):
         found = difference(ours, theirs)
         assert found is None, f"{where}, at {ours.ticket}: {found}"
-
-
-def through_disk(state: dict) -> dict:
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    buffer.seek(0)
-    return torch.load(buffer, weights_only=True)
 
 
 @pytest.mark.parametrize(
@@ -83,12 +65,12 @@ def through_disk(state: dict) -> dict:
 def test_two_workers_give_the_streams_of_one_process(seeds: range):
     alone, workers, other = (loader(seeds, num_workers) for num_workers in (0, 2, 0))
     try:
-        expected = run(alone, len(alone))
+        expected = snapshots(alone, len(alone))
         half = len(expected) // 2 + 1
-        shown = run(workers, half)
+        shown = snapshots(workers, half)
         other.load_state_dict(through_disk(workers.state_dict()))
-        same("with two workers", expected, shown + run(workers, len(expected) - half))
-        same("in one process, from the state of two workers", expected[half:], run(other, len(expected) - half))
+        same("with two workers", expected, shown + snapshots(workers, len(expected) - half))
+        same("in one process, from the state of two workers", expected[half:], snapshots(other, len(expected) - half))
     finally:
         for each in (alone, workers, other):
             each.close()
