@@ -1,7 +1,7 @@
 """Every environment and every dataset is a stream, one minibatch is one step, and the answer finds its way home."""
 
 from aexp_torch.adapters import register_stage, to_datapipe, to_dm_env, to_gymnasium, to_gymnasium_vector, to_node
-from aexp_torch.catalog import digits
+from aexp_torch.catalog import digits, domains
 from aexp_torch.composition import Composition, Interleave, Multitasking, SynEnv
 from aexp_torch.drawing import Drawing, draw
 from aexp_torch.env import Env, Stage
@@ -15,7 +15,7 @@ from aexp_torch.replay import (
     export_minari,
     import_minari,
 )
-from aexp_torch.sources import DatasetEnv, GymnasiumEnv, Imaginary, Restorable
+from aexp_torch.sources import DatasetEnv, GymnasiumEnv, Imaginary, Restorable, SimulatorEnv, to_source
 from aexp_torch.specs import EnvSpec, Modality
 from aexp_torch.stages import (
     Advantage,
@@ -94,6 +94,7 @@ __all__ = [
     "Resize",
     "Restorable",
     "SequenceSampler",
+    "SimulatorEnv",
     "SpecError",
     "Stage",
     "StaticTimescaled",
@@ -107,6 +108,7 @@ __all__ = [
     "Trajectory",
     "UniformSampler",
     "digits",
+    "domains",
     "draw",
     "evaluate",
     "export_minari",
@@ -119,6 +121,7 @@ __all__ = [
     "to_gymnasium",
     "to_gymnasium_vector",
     "to_node",
+    "to_source",
     "transition",
     "truncation",
 ]

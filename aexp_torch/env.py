@@ -102,6 +102,9 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
     divisible: bool = False  # what is left of it can be dealt out among other slots
     episodic: bool = True  # lanes reach LAST, sooner or later
     max_episode_steps: int | None = None
+    tags: tuple[str, ...] = ()  # what it is about, for filters: "image.classification"
+    version: int = 0
+    instruction: str = ""  # what to do, in one sentence
     slot: int = 0
     num_slots: int = 1
     world_size: int = 1

@@ -31,7 +31,7 @@ from aexp_torch.testing import (
 )
 
 pytestmark = pytest.mark.timeout(120)
-BASES = {ae.Env, ae.Composition, ae.Restorable}  # abstract: nothing to run
+BASES = {ae.Env, ae.Composition, ae.Restorable, ae.SimulatorEnv}  # abstract: nothing to run
 
 
 def seven_samples() -> dict:

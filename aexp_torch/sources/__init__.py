@@ -2,14 +2,16 @@
 
 Every source yields batched timesteps that match its specs, starts with FIRST, restarts after LAST, and imports its
 provider only when opened.
-To add one: a subclass of `Env` (or of `Restorable`, where single lanes can be stored) in a file of its own, a line here, a
-row in the conformance test.
+To add one: a subclass of `SimulatorEnv` (or of `Env`, where there is no simulator) in a file of its own, a line here and in
+`recognize.py`, a row in the conformance test.
 What changes the timesteps of another environment is a stage.
 """
 
 from aexp_torch.sources.dataset import DatasetEnv
 from aexp_torch.sources.gymnasium import GymnasiumEnv
 from aexp_torch.sources.imaginary import Imaginary
+from aexp_torch.sources.recognize import to_source
 from aexp_torch.sources.restorable import Restorable
+from aexp_torch.sources.simulator import SimulatorEnv
 
-__all__ = ["DatasetEnv", "GymnasiumEnv", "Imaginary", "Restorable"]
+__all__ = ["DatasetEnv", "GymnasiumEnv", "Imaginary", "Restorable", "SimulatorEnv", "to_source"]

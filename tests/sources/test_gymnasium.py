@@ -101,7 +101,7 @@ def test_dict_tuple_and_text_come_as_nested_tensors():
         assert observation["pair"]["1"].tolist() == [[count & 1, count >> 1 & 1, count >> 2 & 1, 0]] * 2
         assert observation["word"].tolist() == [BYTES[word]] * 2
         timestep = env.step(answers(1, 2))
-    received = [lane.unwrapped.received for lane in env._lanes._envs]
+    received = [simulator.env.unwrapped.received for simulator in env._lanes._simulators]
     assert received == [[{"move": move, "aim": [1, 2]}] * 5 for move in (1, 2)]
 
 

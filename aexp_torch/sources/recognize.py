@@ -1,0 +1,71 @@
+"""to_source: whatever somebody holds, environment or data, as the source that reads it."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from aexp_torch.env import Env
+from aexp_torch.errors import SpecError
+
+__all__ = ["to_source"]
+
+
+def to_source(thing: Any, **options: Any) -> Env:
+    """Returns an Env around a live environment, a dataset or an id.
+
+    | what | becomes |
+    |---|---|
+    | an `Env` | itself |
+    | the id of a registered Gymnasium environment, a `gymnasium.Env` or `VectorEnv` | `GymnasiumEnv` |
+    | anything that is read sample by sample: see `DatasetEnv` | `DatasetEnv` |
+
+    No provider is imported to find out: an object is known by the modules that its classes come from.
+
+    Args:
+      thing: see above.
+      options: for the source.
+
+    Raises:
+      SpecError: nothing reads it.
+
+    >>> import gymnasium, torch, aexp_torch as ae
+    >>> ae.to_source(gymnasium.make("CartPole-v1")).name, ae.to_source({"x": torch.zeros(3, 2)}, batch_size=3).name
+    ('CartPole-v1', 'dict')
+    """
+    if isinstance(thing, Env):
+        return thing
+    for fits, source in _KINDS:
+        if fits(thing):
+            module, _, name = source.partition(":")
+            return getattr(importlib.import_module(module), name)(thing, **options)
+    raise SpecError(
+        f"to_source: expected an Env, an environment of a provider that is known here, or data, got"
+        f" {type(thing).__name__} {thing!r}. Write a source for it (a subclass of Env), or wrap it in a gymnasium.Env or a"
+        " torch.utils.data.Dataset."
+    )
+
+
+def comes_from(*modules: str) -> Callable[[Any], bool]:
+    """Returns a test: whether one of a thing's classes is defined below one of some modules."""
+
+    def fits(thing: Any) -> bool:
+        return any(f"{kind.__module__}.".startswith(f"{module}.") for kind in type(thing).__mro__ for module in modules)
+
+    return fits
+
+
+def _is_text(thing: Any) -> bool:
+    return isinstance(thing, str)
+
+
+def _is_data(thing: Any) -> bool:
+    readable = hasattr(thing, "__getitem__") or hasattr(thing, "__iter__")
+    return readable and not isinstance(thing, str | bytes | type)
+
+
+# Who fits first takes it: the special before the general.
+_KINDS: list[tuple[Callable[[Any], bool], str]] = [
+    (_is_text, "aexp_torch.sources.gymnasium:GymnasiumEnv"),
+    (comes_from("gymnasium"), "aexp_torch.sources.gymnasium:GymnasiumEnv"),
+    (_is_data, "aexp_torch.sources.dataset:DatasetEnv"),
+]
