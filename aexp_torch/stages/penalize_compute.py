@@ -3,18 +3,20 @@
 import threading
 import time
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from dm_env import specs
 from torch import from_numpy
-from torch.utils.flop_counter import FlopCounterMode
 
 from aexp_torch.env import Env, Stage
 from aexp_torch.errors import ActionError, SpecError
 from aexp_torch.specs import EnvSpec, Modality
 from aexp_torch.specs.infer import with_sides
 from aexp_torch.timestep import StepType, TimeStep
+
+if TYPE_CHECKING:
+    from torch.utils.flop_counter import FlopCounterMode
 
 __all__ = ["PenalizeCompute"]
 
@@ -184,6 +186,8 @@ class FlopCount(threading.local):
     def start(self) -> None:
         """Counts from here, until as many have stopped as have started."""
         if self._wanted == 0:
+            from torch.utils.flop_counter import FlopCounterMode  # a third of what importing this package would cost
+
             self._mode = FlopCounterMode(display=False)
             self._mode.__enter__()
         self._wanted += 1
