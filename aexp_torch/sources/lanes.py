@@ -2,13 +2,18 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from contextlib import suppress
+from math import isfinite
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 
 from aexp_torch.errors import SpecError
 from aexp_torch.specs.tree import flatten, map_tree, unflatten
+
+if TYPE_CHECKING:
+    from aexp_torch.sources.broken import Repairs
 
 __all__ = ["Lanes", "Outcome", "Simulator", "SingleLanes", "lane_of", "stack_lanes"]
 
@@ -21,12 +26,16 @@ class Outcome(NamedTuple):
       reward: float32 [B], finite.
       done: bool [B]: this is the last observation of the episode.
       discount: float32 [B] in [0, 1]; 0 at a termination, above 0 at a truncation, mostly 1 in between.
+      cut: bool [B], or None for nowhere: the simulator broke, and the observation before is shown again.
+      fresh: bool [B], or None for nowhere: this is the first observation of an episode, whatever the step before said.
     """
 
     observation: dict
     reward: np.ndarray
     done: np.ndarray
     discount: np.ndarray
+    cut: np.ndarray | None = None
+    fresh: np.ndarray | None = None
 
 
 class Lanes(ABC):
@@ -116,37 +125,68 @@ class SingleLanes(Lanes):
       simulators: one for each lane.
       write: `(action, lane) -> action` of a simulator.
       stack: `[observation of each lane] -> observation`.
+      make: `lane -> simulator`, another one for a lane whose simulator broke. By default all are made, and one is kept.
     """
 
     single = True
+    repairs: "Repairs | None" = None  # makes broken simulators anew; None: what they raise is raised
 
     def __init__(
         self,
         simulators: Sequence[Simulator],
         write: Callable[[dict, int], Any] | None = None,
         stack: Callable[[list], dict] | None = None,
+        make: Callable[[int], Simulator] | None = None,
     ):
-        self._simulators, self._write, self._stack = simulators, write or lane_of, stack or stack_lanes
+        self._simulators, self._write, self._stack = list(simulators), write or lane_of, stack or stack_lanes
+        self.make = make
 
     def reset(self, seeds: list[int] | None, active: np.ndarray | None) -> dict:
         """Resets lanes."""
-        simulators = self._simulators
-        chosen = range(len(simulators)) if active is None else np.flatnonzero(active).tolist()
-        return self._rows({lane: simulators[lane].reset(None if seeds is None else seeds[lane]) for lane in chosen})
+        chosen = range(len(self._simulators)) if active is None else np.flatnonzero(active).tolist()
+        return self._rows({lane: self._begin(lane, None if seeds is None else seeds[lane]) for lane in chosen})
+
+    def _begin(self, lane: int, seed: int | None) -> Any:
+        try:
+            return self._simulators[lane].reset(seed)
+        except Exception as error:
+            if self.repairs is None:
+                raise
+            return self._make_anew(lane, error)
+
+    def _make_anew(self, lane: int, error: Exception) -> Any:
+        """Puts another simulator in the place of one that broke, and returns its first observation."""
+
+        def make(seeds: list[int]) -> Any:
+            with suppress(Exception):  # what is broken may not close either
+                self._simulators[lane].close()
+            self._simulators[lane] = self.make(lane)
+            return self._simulators[lane].reset(seeds[0])
+
+        return self.repairs.make_anew([lane], error, make)
 
     def step(self, action: dict, done: np.ndarray, active: np.ndarray | None) -> Outcome:
         """Steps lanes, and resets those that are done."""
         num_envs = len(self._simulators)
         reward, over, discount = np.zeros(num_envs, np.float32), np.zeros(num_envs, bool), np.ones(num_envs, np.float32)
-        observations = {}
+        observations, cut = {}, None
         for lane in range(num_envs) if active is None else np.flatnonzero(active).tolist():
-            simulator = self._simulators[lane]
             if done[lane]:
-                observations[lane] = simulator.reset(None)
-            else:
-                outcome = simulator.step(self._write(action, lane))
-                observations[lane], reward[lane], over[lane], discount[lane] = outcome
-        return Outcome(self._rows(observations), reward, over, discount)
+                observations[lane] = self._begin(lane, None)
+                continue
+            answer = self._write(action, lane)
+            try:
+                outcome = self._simulators[lane].step(answer)
+                if self.repairs is not None and not isfinite(outcome[1]):
+                    raise ValueError(f"expected a finite reward, got {outcome[1]}")
+            except Exception as error:
+                if self.repairs is None:
+                    raise
+                outcome = self._make_anew(lane, error), 0.0, True, 1.0
+                cut = np.zeros(num_envs, bool) if cut is None else cut
+                cut[lane] = True
+            observations[lane], reward[lane], over[lane], discount[lane] = outcome
+        return Outcome(self._rows(observations), reward, over, discount, cut)
 
     def _rows(self, observations: dict[int, Any]) -> dict:
         anything = next(iter(observations.values()))
@@ -172,6 +212,13 @@ class SingleLanes(Lanes):
     def load_lane_state(self, lane: int, state: dict) -> None:
         """Restores the state of one simulator."""
         self._simulators[lane].load_state_dict(state)
+
+    def only(self, lane: int) -> Simulator:
+        """Returns the simulator of one lane, and ends the others."""
+        for other, simulator in enumerate(self._simulators):
+            if other != lane:
+                simulator.close()
+        return self._simulators[lane]
 
     def close(self) -> None:
         """Ends the simulators."""
