@@ -15,7 +15,7 @@ from aexp_torch.replay import (
     export_minari,
     import_minari,
 )
-from aexp_torch.sources import DatasetEnv, GymnasiumEnv, Imaginary, Restorable, SimulatorEnv, to_source
+from aexp_torch.sources import DatasetEnv, GymnasiumEnv, Imaginary, Restorable, SimulatorEnv, VNCEnv, to_source
 from aexp_torch.specs import EnvSpec, Modality
 from aexp_torch.stages import (
     Advantage,
@@ -107,6 +107,7 @@ __all__ = [
     "TrainerSide",
     "Trajectory",
     "UniformSampler",
+    "VNCEnv",
     "digits",
     "domains",
     "draw",

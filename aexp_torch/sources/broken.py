@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from aexp_torch.errors import SpecError
+from aexp_torch.sources.dataset_reading.bad_samples import in_short
 from aexp_torch.sources.lanes import Lanes, Outcome
 
 __all__ = ["Repairs", "WholeBatch", "check_broken_options"]
@@ -177,7 +178,6 @@ def check_rewards(reward: np.ndarray) -> None:
 
 
 def _last_line(error: Exception) -> str:
-    """Returns the last line of a traceback, and the place that it names last."""
-    text = traceback.format_exception_only(error)[-1].strip().rstrip(".")
+    """Returns what the traceback ends with, and the place that it names last."""
     frames = traceback.extract_tb(error.__traceback__)
-    return f"{text} ({frames[-1].filename}:{frames[-1].lineno})" if frames else text
+    return in_short(error) + (f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else "")

@@ -2,7 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -126,6 +128,7 @@ class SingleLanes(Lanes):
       write: `(action, lane) -> action` of a simulator.
       stack: `[observation of each lane] -> observation`.
       make: `lane -> simulator`, another one for a lane whose simulator broke. By default all are made, and one is kept.
+      at_once: steps the lanes in threads: for simulators that mostly wait, for another process or for time to pass.
     """
 
     single = True
@@ -137,25 +140,37 @@ class SingleLanes(Lanes):
         write: Callable[[dict, int], Any] | None = None,
         stack: Callable[[list], dict] | None = None,
         make: Callable[[int], Simulator] | None = None,
+        at_once: bool = False,
     ):
         self._simulators, self._write, self._stack = list(simulators), write or lane_of, stack or stack_lanes
         self.make = make
+        self._threads = ThreadPoolExecutor(len(self._simulators)) if at_once and len(self._simulators) > 1 else None
 
     def reset(self, seeds: list[int] | None, active: np.ndarray | None) -> dict:
         """Resets lanes."""
-        chosen = range(len(self._simulators)) if active is None else np.flatnonzero(active).tolist()
-        return self._rows({lane: self._begin(lane, None if seeds is None else seeds[lane]) for lane in chosen})
+        lanes = range(len(self._simulators)) if active is None else np.flatnonzero(active).tolist()
 
-    def _begin(self, lane: int, seed: int | None) -> Any:
-        try:
-            return self._simulators[lane].reset(seed)
-        except Exception as error:
-            if self.repairs is None:
-                raise
-            return self._make_anew(lane, error)
+        def begin(lane: int) -> Any:
+            return self._simulators[lane].reset(None if seeds is None else seeds[lane])
+
+        observations = {}
+        for lane, run in zip(lanes, self._under_way(begin, lanes), strict=True):
+            try:
+                observations[lane] = run()
+            except Exception as error:
+                observations[lane] = self._make_anew(lane, error)
+        return self._rows(observations)
+
+    def _under_way(self, function: Callable[[int], Any], lanes: Sequence[int]) -> list[Callable[[], Any]]:
+        """Returns, for each lane, what gives the result of a function of it; in threads, they have begun."""
+        if self._threads is None:
+            return [partial(function, lane) for lane in lanes]
+        return [self._threads.submit(function, lane).result for lane in lanes]
 
     def _make_anew(self, lane: int, error: Exception) -> Any:
         """Puts another simulator in the place of one that broke, and returns its first observation."""
+        if self.repairs is None:
+            raise error
 
         def make(seeds: list[int]) -> Any:
             with suppress(Exception):  # what is broken may not close either
@@ -169,22 +184,26 @@ class SingleLanes(Lanes):
         """Steps lanes, and resets those that are done."""
         num_envs = len(self._simulators)
         reward, over, discount = np.zeros(num_envs, np.float32), np.zeros(num_envs, bool), np.ones(num_envs, np.float32)
+        lanes = range(num_envs) if active is None else np.flatnonzero(active).tolist()
         observations, cut = {}, None
-        for lane in range(num_envs) if active is None else np.flatnonzero(active).tolist():
+
+        def move(lane: int) -> tuple[Any, float, bool, float]:
+            simulator = self._simulators[lane]
             if done[lane]:
-                observations[lane] = self._begin(lane, None)
-                continue
-            answer = self._write(action, lane)
+                return simulator.reset(None), 0.0, False, 1.0
+            outcome = simulator.step(self._write(action, lane))
+            if self.repairs is not None and not isfinite(outcome[1]):
+                raise ValueError(f"expected a finite reward, got {outcome[1]}")
+            return outcome
+
+        for lane, run in zip(lanes, self._under_way(move, lanes), strict=True):
             try:
-                outcome = self._simulators[lane].step(answer)
-                if self.repairs is not None and not isfinite(outcome[1]):
-                    raise ValueError(f"expected a finite reward, got {outcome[1]}")
+                outcome = run()
             except Exception as error:
-                if self.repairs is None:
-                    raise
-                outcome = self._make_anew(lane, error), 0.0, True, 1.0
-                cut = np.zeros(num_envs, bool) if cut is None else cut
-                cut[lane] = True
+                outcome = self._make_anew(lane, error), 0.0, not done[lane], 1.0
+                if not done[lane]:
+                    cut = np.zeros(num_envs, bool) if cut is None else cut
+                    cut[lane] = True
             observations[lane], reward[lane], over[lane], discount[lane] = outcome
         return Outcome(self._rows(observations), reward, over, discount, cut)
 
@@ -218,10 +237,14 @@ class SingleLanes(Lanes):
         for other, simulator in enumerate(self._simulators):
             if other != lane:
                 simulator.close()
+        if self._threads is not None:
+            self._threads.shutdown()
         return self._simulators[lane]
 
     def close(self) -> None:
         """Ends the simulators."""
+        if self._threads is not None:
+            self._threads.shutdown()
         for simulator in self._simulators:
             simulator.close()
 
