@@ -114,19 +114,8 @@ def pendulum() -> ae.GymnasiumEnv:
 
 def desktop(num_envs: int = 1, **options) -> ae.VNCEnv:
     """Is an empty desktop, in which nothing changes but the pointer."""
-    xvnc = [
-        "Xvnc",
-        ":{display}",
-        "-rfbport",
-        "{port}",
-        "-localhost",
-        "-SecurityTypes",
-        "None",
-        "-geometry",
-        "40x30",
-        "-depth",
-        "24",
-    ]
+    xvnc = ["Xvnc", ":{display}", "-rfbport", "{port}", "-localhost", "-SecurityTypes", "None"]
+    xvnc += ["-geometry", "40x30", "-depth", "24"]
     options = {"num_buttons": 5, "max_episode_steps": 4, "step_seconds": 0.0, **options}
     return ae.VNCEnv(num_envs=num_envs, start_command=xvnc, **options)
 

@@ -183,11 +183,11 @@ class RemoteDesktop:
 
     def _read_pixels(self, part: np.ndarray) -> None:
         if part.flags.c_contiguous:
-            self._read_into(memoryview(part).cast("B") if part.size else memoryview(b""))
+            self._read_into(part.reshape(-1).data)
         else:
-            pixels = np.empty(part.shape, np.uint8)
-            self._read_into(memoryview(pixels).cast("B"))
-            part[:] = pixels
+            pixels = np.empty(part.size, np.uint8)
+            self._read_into(pixels.data)
+            part[:] = pixels.reshape(part.shape)
 
     # The socket.
 
@@ -204,7 +204,7 @@ class RemoteDesktop:
             count -= len(self._read(min(count, 65536)))
 
     def _read_into(self, memory: memoryview) -> None:
-        while memory:
+        while len(memory):
             memory = memory[self._talk(lambda: self._socket.recv_into(memory)) or self._gone() :]  # noqa: B023 (called at once)
 
     def _send(self, data: bytes) -> None:

@@ -211,31 +211,27 @@ class Desktop(Simulator):
         self._programs = Programs(self._who) if source.start_commands or source.reset_command is not None else None
         self._client: RemoteDesktop | None = None
         try:
-            self._start()
+            self._client = client = self._start()
+            for words in source.start_commands[1:]:
+                self._programs.start(self._filled(words), self._environment)
         except BaseException:
             self.close()
             raise
-        self.size = self._client.width, self._client.height
+        self.size = client.width, client.height
         self._generator = np.random.default_rng()
         self._place, self._held, self._count = (0, 0), 0, 0
 
-    def _start(self) -> None:
-        commands = self._source.start_commands
-        if commands:
-            self._programs.start(self._filled(commands[0]), self._environment)
-        self._client = self._connect(patient=bool(commands))
-        for words in commands[1:]:
-            self._programs.start(self._filled(words), self._environment)
-
-    def _connect(self, patient: bool) -> RemoteDesktop:
-        """Connects; to a server that has just been started, as soon as it is there."""
+    def _start(self) -> RemoteDesktop:
+        """Starts a server, if this is asked for, and connects to it as soon as it is there."""
         source, deadline = self._source, time.monotonic() + self._source.timeout
+        if source.start_commands:
+            self._programs.start(self._filled(source.start_commands[0]), self._environment)
         while True:
             try:
                 return RemoteDesktop(self._address, source.password, source.timeout, self._who)
             except ConnectionError as error:
                 absent = isinstance(error.__cause__, ConnectionRefusedError | FileNotFoundError)
-                if not (patient and absent) or time.monotonic() > deadline:
+                if not (source.start_commands and absent) or time.monotonic() > deadline:
                     raise
             self._programs.check()
             time.sleep(0.02)

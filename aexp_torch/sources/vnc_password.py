@@ -48,10 +48,10 @@ def encrypt_block(block: bytes, key: bytes) -> bytes:
     """Encrypts 8 bytes with DES under a key of 8 bytes."""
     bits, key_bits = _chosen(_bits(block), INITIAL), _bits(key)
     left, right = bits[:32], bits[32:]
-    halves = _chosen(key_bits, KEY_LEFT), _chosen(key_bits, KEY_RIGHT)
+    key_left, key_right = _chosen(key_bits, KEY_LEFT), _chosen(key_bits, KEY_RIGHT)
     for shift in SHIFTS:
-        halves = tuple(half[shift:] + half[:shift] for half in halves)
-        subkey = _chosen(halves[0] + halves[1], KEY_CHOICE)
+        key_left, key_right = (half[shift:] + half[:shift] for half in (key_left, key_right))
+        subkey = _chosen(key_left + key_right, KEY_CHOICE)
         mixed = [bit ^ key_bit for bit, key_bit in zip(_chosen(right, EXPANSION), subkey, strict=True)]
         substituted = [bit for number in range(8) for bit in _substitute(number, mixed[6 * number : 6 * number + 6])]
         left, right = right, [bit ^ other for bit, other in zip(left, _chosen(substituted, ROUND), strict=True)]
