@@ -29,9 +29,17 @@ from aexp_torch.testing import (
     check_signals,
     check_spawn,
 )
+from aexp_torch.testing.fake_starcraft import fake_starcraft, uninstall_fake_pysc2
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("no_fake_left")]
 BASES = {ae.Env, ae.Composition, ae.Restorable, ae.SimulatorEnv}  # abstract: nothing to run
+
+
+@pytest.fixture
+def no_fake_left():
+    """Takes the fake of PySC2 away that its source may have brought."""
+    yield
+    uninstall_fake_pysc2()
 
 
 def seven_samples() -> dict:
@@ -214,6 +222,8 @@ ROWS = {
     "GymnasiumEnv-dict-tuple-text": (lambda: ae.GymnasiumEnv(FakeGymEnv, 2), "random"),
     "VNCEnv": (lambda: desktop(), "xvnc"),
     "VNCEnv-lanes": (lambda: desktop(2, keys=["a", "ctrl+c"]), "xvnc"),
+    "StarCraft2Env": (lambda: ae.StarCraft2Env(fake_starcraft, 2), ""),
+    "StarCraft2Env-one-lane": (lambda: ae.StarCraft2Env(fake_starcraft, game_steps_per_episode=24), ""),
     "DatasetEnv-joint-pass": (lambda: dataset(epochs=2), ""),
     "DatasetEnv-joint-endless": (lambda: dataset(shuffle=True), "random"),
     "DatasetEnv-joint-one-row": (lambda: dataset(batch_size=1, drop_last=True), ""),
@@ -577,6 +587,7 @@ def test_lane_control(row):
 SPAWNED = [
     "GymnasiumEnv-own-vector",
     "VNCEnv",
+    "StarCraft2Env",
     "DatasetEnv-delayed-pass",
     "Lambda",
     "Noisy-both",

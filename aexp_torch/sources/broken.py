@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from aexp_torch.errors import SpecError
+from aexp_torch.errors import FeedbackError, SpecError
 from aexp_torch.sources.dataset_reading.bad_samples import in_short
 from aexp_torch.sources.lanes import Lanes, Outcome
 
@@ -54,8 +54,11 @@ class Repairs:
           make: takes a seed for each of the lanes, and makes and resets it. What that raises counts, too.
 
         Raises:
+          FeedbackError: that was the error: a wrong answer breaks nothing.
           SpecError: too many have broken, or this one breaks whenever it is made.
         """
+        if isinstance(error, FeedbackError):
+            raise error
         for _ in range(ATTEMPTS):
             self._count(lanes[0], error)
             count = self.counts[lanes[0]]
