@@ -2,9 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -154,18 +153,17 @@ class SingleLanes(Lanes):
             return self._simulators[lane].reset(None if seeds is None else seeds[lane])
 
         observations = {}
-        for lane, run in zip(lanes, self._under_way(begin, lanes), strict=True):
+        ahead = self._ahead(begin, lanes)
+        for lane in lanes:
             try:
-                observations[lane] = run()
+                observations[lane] = ahead[lane].result() if ahead else begin(lane)
             except Exception as error:
                 observations[lane] = self._make_anew(lane, error)
         return self._rows(observations)
 
-    def _under_way(self, function: Callable[[int], Any], lanes: Sequence[int]) -> list[Callable[[], Any]]:
-        """Returns, for each lane, what gives the result of a function of it; in threads, they have begun."""
-        if self._threads is None:
-            return [partial(function, lane) for lane in lanes]
-        return [self._threads.submit(function, lane).result for lane in lanes]
+    def _ahead(self, function: Callable[[int], Any], lanes: Sequence[int]) -> dict[int, Future]:
+        """Calls a function of lanes in threads, where they step at once."""
+        return {lane: self._threads.submit(function, lane) for lane in lanes} if self._threads is not None else {}
 
     def _make_anew(self, lane: int, error: Exception) -> Any:
         """Puts another simulator in the place of one that broke, and returns its first observation."""
@@ -196,9 +194,10 @@ class SingleLanes(Lanes):
                 raise ValueError(f"expected a finite reward, got {outcome[1]}")
             return outcome
 
-        for lane, run in zip(lanes, self._under_way(move, lanes), strict=True):
+        ahead = self._ahead(move, lanes)
+        for lane in lanes:
             try:
-                outcome = run()
+                outcome = ahead[lane].result() if ahead else move(lane)
             except Exception as error:
                 outcome = self._make_anew(lane, error), 0.0, not done[lane], 1.0
                 if not done[lane]:
