@@ -4,6 +4,8 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -301,6 +303,8 @@ class Desktop(Simulator):
             self._client.close()
         if self._programs is not None:
             self._programs.close()
+        if self._source.address is None:
+            _tidy_up(int(self._words["display"]))
 
 
 def _commands(start_command: Any) -> list[list[str]]:
@@ -327,6 +331,15 @@ def _free_place() -> str:
 
 def _display_files(display: int) -> tuple[str, str]:
     return f"/tmp/.X11-unix/X{display}", f"/tmp/.X{display}-lock"
+
+
+def _tidy_up(display: int) -> None:
+    """Removes what a display leaves when its server is killed."""
+    server, lock = map(Path, _display_files(display))
+    with suppress(OSError, ValueError):
+        if not Path(f"/proc/{int(lock.read_text())}").exists():
+            lock.unlink()
+            server.unlink()
 
 
 def _numbers(address: str) -> dict[str, str]:
