@@ -251,6 +251,20 @@ def test_it_is_restored_at_every_step(make):
     env.close()
 
 
+@pytest.mark.filterwarnings("ignore:.*is made anew", "ignore:.*calling 'step")
+def test_under_a_teacher_that_goes_back():
+    def make():
+        return leaning().pipe(ae.Teacher, p_revert=0.7, when="step")
+
+    env = make()
+    timesteps = rollout(env, 150)
+    assert env.broken["leaning"] > 5
+    for before, timestep in pairwise(timesteps):
+        assert (timestep.first() | ~before.last()).all()
+    check_restore(make, num_steps=30)
+    env.close()
+
+
 @pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.filterwarnings("ignore:.*is made anew")
 def test_in_a_loader(num_workers):

@@ -195,13 +195,30 @@ def test_lanes_run_at_the_same_time():
 
 @needs_xvnc
 def test_in_forked_workers():
-    loader = ae.Loader(desktop(num_envs=2), num_workers=2, in_flight=2, steps_per_epoch=8)
+    marked = [*OPEN, "-desktop", f"test {os.getpid()}"]
+    env = ae.VNCEnv(num_envs=2, start_command=marked, step_seconds=0)
+    loader = ae.Loader(env, num_workers=2, in_flight=2, steps_per_epoch=8)
     env = loader.environments["VNCEnv"]
     assert loader.specs["VNCEnv"].num_envs == 2, "opened here before the workers are forked"
     for timestep in loader:
         assert timestep.observation["screen"].shape == (2, 200, 320, 3)
         timestep.reply(answer(env, lanes=2))
+    assert len(servers(marked[-1])) == 6, "two lanes in each worker, and here"
     loader.close()
+    deadline = time.monotonic() + 10
+    while servers(marked[-1]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not servers(marked[-1])
+
+
+def servers(title: str) -> list[Path]:
+    """Returns the processes that have a title among their words."""
+    found = []
+    for words in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if title.encode() in words.read_bytes().split(b"\0"):
+                found.append(words.parent)
+    return found
 
 
 @needs_xvnc
