@@ -15,7 +15,16 @@ from aexp_torch.replay import (
     export_minari,
     import_minari,
 )
-from aexp_torch.sources import DatasetEnv, GymnasiumEnv, Imaginary, Restorable, SimulatorEnv, to_source
+from aexp_torch.sources import (
+    DatasetEnv,
+    GymnasiumEnv,
+    Imaginary,
+    Restorable,
+    SimulatorEnv,
+    StarCraft2Env,
+    VNCEnv,
+    to_source,
+)
 from aexp_torch.specs import EnvSpec, Modality
 from aexp_torch.stages import (
     Advantage,
@@ -97,6 +106,7 @@ __all__ = [
     "SimulatorEnv",
     "SpecError",
     "Stage",
+    "StarCraft2Env",
     "StaticTimescaled",
     "StepType",
     "SynEnv",
@@ -107,6 +117,7 @@ __all__ = [
     "TrainerSide",
     "Trajectory",
     "UniformSampler",
+    "VNCEnv",
     "digits",
     "domains",
     "draw",

@@ -297,6 +297,11 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
         """Samples of datasets that could not be read and were left out: their indices, by source."""
         return union_of_indices(child.bad_samples for child in self.children)
 
+    @property
+    def broken(self) -> dict[str, int]:
+        """Simulators that raised while they ran and were made anew (`on_broken="restart"`): their number, by source."""
+        return {source: count for child in self.children for source, count in child.broken.items()}
+
     # Stepping and iterating.
 
     def __iter__(self) -> Iterator[TimeStep]:

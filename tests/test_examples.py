@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ def run(number: int, **arguments):
 
 
 def test_every_example_has_a_test():
-    assert [path.name[:2] for path in EXAMPLES] == ["01", "02", "03", "04", "05", "06", "07", "08", "09"]
+    assert [path.name[:2] for path in EXAMPLES] == ["01", "02", "03", "04", "05", "06", "07", "08", "09", "10"]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
@@ -73,6 +74,16 @@ def test_teacher_opens_the_lock(tmp_path):
     reached = run(9, folder=str(tmp_path))
     assert min(reached["with Teacher"]) == 20 and max(reached["without"]) < 20
     assert (tmp_path / "teacher.png").stat().st_size > 10_000
+
+
+@pytest.mark.skipif(
+    not (shutil.which("Xvnc") and shutil.which("xterm")),
+    reason="needs the Debian packages tigervnc-standalone-server and xterm",
+)
+def test_the_desktop_is_clicked(tmp_path):
+    rewards = run(10, episodes=2, folder=str(tmp_path))
+    assert rewards["sees"] == 1
+    assert (tmp_path / "desktop.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.slow

@@ -14,13 +14,15 @@ from aexp_torch.loading.episodes import EpisodeQuota
 from aexp_torch.loading.mixture import Mixture, Weights
 from aexp_torch.loading.remote import RemoteWorker
 from aexp_torch.loading.shared import Bell
-from aexp_torch.loading.slots import Slots, SlotTurns
+from aexp_torch.loading.slots import Slots, SlotTurns, sums
 from aexp_torch.loading.trainer_side import TrainerSideSlots, border_of
 from aexp_torch.loading.trajectory import Actor, Drive
 from aexp_torch.loading.worker_process import Worker
 from aexp_torch.loading.worker_slots import WorkerSlots
+from aexp_torch.sources.broken import check_broken_options
 from aexp_torch.sources.dataset import DatasetEnv, check_bad_sample_options
 from aexp_torch.sources.dataset_reading.bad_samples import too_many
+from aexp_torch.sources.simulator import SimulatorEnv
 from aexp_torch.specs import EnvSpec
 from aexp_torch.timestep import TimeStep
 
@@ -70,6 +72,9 @@ class Loader:
       on_bad_sample: what becomes of samples of datasets that cannot be read, as for `DatasetEnv`; by default each
         dataset's own.
       max_bad_samples: with `on_bad_sample`: how many may be left out, per source on this rank, whichever slot meets them.
+      on_broken: what becomes of simulators that raise while they run, as for every `SimulatorEnv`; by default each
+        source's own.
+      max_broken: with `on_broken`: how many of them may break in a slot.
       on_missing: for timesteps that are not answered, as for every Env; by default each Env's own.
       feedback_timeout: seconds to wait for an answer that another thread may still give; by default each Env's own.
       seed_prefix: put before source names in seeds (`"val/"`), so that evaluation runs other episodes.
@@ -109,6 +114,8 @@ class Loader:
         uneven: Literal["cycle", "pad", "stop"] = "cycle",
         on_bad_sample: Literal["raise", "skip"] | None = None,
         max_bad_samples: int | None = 100,
+        on_broken: Literal["raise", "restart"] | None = None,
+        max_broken: int | None = 10,
         on_missing: Literal["error", "repeat", "sample"] | None = None,
         feedback_timeout: float | None = None,
         seed_prefix: str = "",
@@ -135,6 +142,8 @@ class Loader:
         self._pin_memory = pin_memory and torch.cuda.is_available()
         if on_bad_sample is not None:
             _set_bad_sample_options(envs, on_bad_sample, max_bad_samples)
+        if on_broken is not None:
+            _set_broken_options(envs, on_broken, max_broken)
         self._bad_samples = {name: 0 for name, member in envs.items() if member.skips_bad_samples}
         self.in_flight = len(numbers) * world_size
         self._mixture = Mixture(list(envs), weights, seed)
@@ -215,6 +224,11 @@ class Loader:
     def bad_samples(self) -> int:
         """How many samples of datasets were left out on this rank, each counted once (`on_bad_sample="skip"`)."""
         return sum(len(found) for name in self._bad_samples for found in self._slots[name].bad_samples().values())
+
+    @property
+    def broken(self) -> dict[str, int]:
+        """How many simulators broke and were made anew on this rank (`on_broken="restart"`), by source."""
+        return sums(slots.broken() for slots in self._slots.values())
 
     def _check_bad_samples(self, name: str) -> None:
         """Sees to it that slots together leave out no more samples than one of them may."""
@@ -550,6 +564,19 @@ def _set_bad_sample_options(envs: dict[str, Env], on_bad_sample: Any, max_bad_sa
         env.close()
     for source in datasets:
         source.on_bad_sample, source.max_bad_samples = on_bad_sample, max_bad_samples
+
+
+def _set_broken_options(envs: dict[str, Env], on_broken: Any, max_broken: int | None) -> None:
+    check_broken_options(on_broken, max_broken, "Loader")
+    simulators = [source for env in envs.values() for source in sources_of(env) if isinstance(source, SimulatorEnv)]
+    if not simulators:
+        raise SpecError(
+            f"Loader: expected a simulator among {list(envs)} for on_broken={on_broken!r}, got none. Leave it out."
+        )
+    for env in envs.values():
+        env.close()
+    for source in simulators:
+        source.on_broken, source.max_broken = on_broken, max_broken
 
 
 def _recipe(env: Env) -> Env:

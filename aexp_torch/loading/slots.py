@@ -2,7 +2,8 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from aexp_torch.env import Env, union_of_indices
@@ -10,7 +11,7 @@ from aexp_torch.errors import EndOfStream, SpecError
 from aexp_torch.loading.revival import Revival, unpack_lost
 from aexp_torch.timestep import TimeStep
 
-__all__ = ["SlotTurns", "Slots", "union_of_indices"]
+__all__ = ["SlotTurns", "Slots", "sums", "union_of_indices"]
 
 
 class SlotTurns(ABC):
@@ -210,6 +211,10 @@ class SlotTurns(ABC):
         """Returns the indices of samples that were left out, by source."""
 
     @abstractmethod
+    def broken(self) -> dict[str, int]:
+        """Returns how many simulators broke and were made anew, by source."""
+
+    @abstractmethod
     def states(self) -> list[tuple[dict, bool]]:
         """Returns the state of every slot, and whether its outstanding timestep is still to be handed out."""
 
@@ -346,6 +351,10 @@ class Slots(SlotTurns):
         """Returns the indices of samples that were left out, by source."""
         return union_of_indices(env.bad_samples for env in self.envs)
 
+    def broken(self) -> dict[str, int]:
+        """Returns how many simulators broke and were made anew, by source."""
+        return sums(env.broken for env in self.envs)
+
     def states(self) -> list[tuple[dict, bool]]:
         """Returns the state of every slot, and whether its outstanding timestep is still to be handed out."""
         states = []
@@ -371,6 +380,14 @@ class Slots(SlotTurns):
                     timesteps = [revival.ending, env._outstanding] if ahead else [env._outstanding]
             if timesteps:
                 self._ahead[place] = timesteps
+
+
+def sums(found: Iterable[dict[str, int]]) -> dict[str, int]:
+    """Adds up numbers, by source."""
+    total: Counter[str] = Counter()
+    for numbers in found:
+        total.update(numbers)
+    return dict(total)
 
 
 def _passes(envs: list[Env]) -> tuple[list[int], list[int | None]] | None:

@@ -266,6 +266,10 @@ class TrainerSideSlots(SlotTurns):
         """Returns the indices of samples that were left out, by source."""
         return self._below.bad_samples()
 
+    def broken(self) -> dict[str, int]:
+        """Returns how many simulators broke and were made anew, by source."""
+        return self._below.broken()
+
     def states(self) -> list[tuple[dict, bool]]:
         """Returns the state of every slot, and whether its outstanding timestep is still to be handed out."""
         for place, chain in enumerate(self._chains):

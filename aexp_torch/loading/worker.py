@@ -118,6 +118,8 @@ class Runner:
             return self.slots.states()[0]
         if method == "bad_samples":
             return {source: sorted(indices) for source, indices in self.slots.bad_samples().items()}
+        if method == "broken":
+            return self.slots.broken()
         if method == "load_state_dict":
             self.slots.restart()
             self.slots.load_states([(arguments["state"], arguments["ahead"])])

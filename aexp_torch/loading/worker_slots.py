@@ -19,7 +19,7 @@ from aexp_torch.loading.layout import Layout
 from aexp_torch.loading.remote import Failure, RemoteWorker, RestartBudget
 from aexp_torch.loading.revival import pack_last
 from aexp_torch.loading.shared import SharedMemory
-from aexp_torch.loading.slots import SlotTurns
+from aexp_torch.loading.slots import SlotTurns, sums
 from aexp_torch.loading.worker import (
     ANSWERED,
     BAD_SAMPLES,
@@ -223,6 +223,10 @@ class RemoteSlot:
         """Returns their indices, by source."""
         return self.call("bad_samples") if self.worker.running else {}
 
+    def broken(self) -> dict[str, int]:
+        """Returns how many simulators broke and were made anew, by source."""
+        return self.call("broken") if self.worker.running else {}
+
     def call(self, method: str, **arguments: Any) -> Any:
         """Has the worker do something that is no step, and returns the result."""
         return self.worker.call(self._line, method, self.who, **arguments)
@@ -339,6 +343,10 @@ class WorkerSlots(SlotTurns):
     def bad_samples(self) -> dict[str, set[int]]:
         """Returns the indices of samples that were left out, by source."""
         return union_of_indices(slot.bad_samples() for slot in self._slots)
+
+    def broken(self) -> dict[str, int]:
+        """Returns how many simulators broke and were made anew, by source."""
+        return sums(slot.broken() for slot in self._slots)
 
     def states(self) -> list[tuple[dict, bool]]:
         """Returns the state of every slot, and whether its outstanding timestep is still to be handed out."""

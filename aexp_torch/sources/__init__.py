@@ -13,5 +13,16 @@ from aexp_torch.sources.imaginary import Imaginary
 from aexp_torch.sources.recognize import to_source
 from aexp_torch.sources.restorable import Restorable
 from aexp_torch.sources.simulator import SimulatorEnv
+from aexp_torch.sources.starcraft import StarCraft2Env
+from aexp_torch.sources.vnc import VNCEnv
 
-__all__ = ["DatasetEnv", "GymnasiumEnv", "Imaginary", "Restorable", "SimulatorEnv", "to_source"]
+__all__ = [
+    "DatasetEnv",
+    "GymnasiumEnv",
+    "Imaginary",
+    "Restorable",
+    "SimulatorEnv",
+    "StarCraft2Env",
+    "VNCEnv",
+    "to_source",
+]

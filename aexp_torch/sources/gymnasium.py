@@ -33,6 +33,8 @@ class GymnasiumEnv(SimulatorEnv):
       seed: S of the lane seeds.
       on_missing: as for every Env.
       feedback_timeout: as for every Env, in seconds.
+      on_broken: what becomes of an environment that raises while it runs, as for every `SimulatorEnv`.
+      max_broken: with "restart": how many may break.
       kwargs: for `gymnasium.make` or the factory.
 
     Raises:
@@ -53,9 +55,12 @@ class GymnasiumEnv(SimulatorEnv):
         seed: int = 0,
         on_missing: Literal["error", "repeat", "sample"] = "error",
         feedback_timeout: float = 60.0,
+        on_broken: Literal["raise", "restart"] = "raise",
+        max_broken: int | None = 10,
         **kwargs: Any,
     ):
-        super().__init__(num_envs, name, seed=seed, on_missing=on_missing, feedback_timeout=feedback_timeout)
+        options: dict[str, Any] = {"seed": seed, "on_missing": on_missing, "feedback_timeout": feedback_timeout}
+        super().__init__(num_envs, name, on_broken=on_broken, max_broken=max_broken, **options)
         if vectorization not in ("auto", "vector_entry_point", "sync"):
             raise SpecError(
                 f"GymnasiumEnv: expected vectorization 'auto', 'vector_entry_point' or 'sync', got {vectorization!r}."

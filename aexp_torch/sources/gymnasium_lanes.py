@@ -121,7 +121,7 @@ def open_lanes(source: "GymnasiumEnv") -> tuple[Lanes, dict[str, gymnasium.Space
     envs = [first, *(_make(source) for _ in range(source.num_envs - 1))]
     write = action_lane_writer(first.action_space, "action")
     stack = lane_stacker(first.observation_space, "observation")
-    lanes = SingleLanes([*map(GymnasiumSimulator, envs)], write, stack)
+    lanes = SingleLanes([*map(GymnasiumSimulator, envs)], write, stack, lambda lane: GymnasiumSimulator(_make(source)))
     return lanes, {"observation": first.observation_space, "action": first.action_space}
 
 

@@ -17,6 +17,7 @@ def to_source(thing: Any, **options: Any) -> Env:
     |---|---|
     | an `Env` | itself |
     | the id of a registered Gymnasium environment, a `gymnasium.Env` or `VectorEnv` | `GymnasiumEnv` |
+    | an environment of PySC2 | `StarCraft2Env` |
     | anything that is read sample by sample: see `DatasetEnv` | `DatasetEnv` |
 
     No provider is imported to find out: an object is known by the modules that its classes come from.
@@ -67,5 +68,6 @@ def _is_data(thing: Any) -> bool:
 _KINDS: list[tuple[Callable[[Any], bool], str]] = [
     (_is_text, "aexp_torch.sources.gymnasium:GymnasiumEnv"),
     (comes_from("gymnasium"), "aexp_torch.sources.gymnasium:GymnasiumEnv"),
+    (comes_from("pysc2"), "aexp_torch.sources.starcraft:StarCraft2Env"),
     (_is_data, "aexp_torch.sources.dataset:DatasetEnv"),
 ]

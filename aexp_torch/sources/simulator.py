@@ -3,16 +3,17 @@
 import os
 from abc import abstractmethod
 from math import isfinite
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, from_numpy
 
 from aexp_torch.errors import AexpError, SpecError
-from aexp_torch.sources.lanes import Lanes, Outcome
+from aexp_torch.sources.broken import Repairs, WholeBatch, check_broken_options
+from aexp_torch.sources.lanes import Lanes, Outcome, Simulator, SingleLanes
 from aexp_torch.sources.restorable import Restorable, show_restored
-from aexp_torch.timestep import TimeStep, restart, select_lanes
+from aexp_torch.timestep import StepType, TimeStep, restart, select_lanes
 
 __all__ = ["SimulatorEnv"]
 
@@ -26,15 +27,33 @@ class SimulatorEnv(Restorable):
     Args:
       num_envs: number of lanes B.
       name: names the source.
+      on_broken: what becomes of a simulator that raises while it runs, or rewards with NaN or infinity: an error
+        ("raise"), or its episode ends as at a time limit ("restart": LAST with the last observation repeated, reward 0,
+        discount 1) and another one, made anew with a seed of its own, goes on with FIRST. Where it raises as an episode
+        begins, that of the other one is shown in its place. A provider that steps all lanes at once is opened again for
+        all of them.
+      max_broken: with "restart": how many simulators may break in a slot; more are an error, and so are three in a row
+        that do not begin a single episode. None: any number. `broken` counts them.
       options: `seed`, `on_missing` and `feedback_timeout`, as for every Env.
     """
 
     vectorization: str = "sync"
     live: Any = None  # an environment that somebody made: it cannot be rebuilt
     _home: int | None = None
+    _repairs: Repairs | None = None
 
-    def __init__(self, num_envs: int, name: str | None = None, **options: Any):
+    def __init__(
+        self,
+        num_envs: int,
+        name: str | None = None,
+        *,
+        on_broken: Literal["raise", "restart"] = "raise",
+        max_broken: int | None = 10,
+        **options: Any,
+    ):
         super().__init__(name, **options)
+        check_broken_options(on_broken, max_broken, type(self).__name__)
+        self.on_broken, self.max_broken = on_broken, max_broken
         if not isinstance(num_envs, int) or num_envs < 1:
             raise SpecError(f"{type(self).__name__}: expected num_envs of at least 1, got {num_envs!r}.")
         self.num_envs = num_envs
@@ -84,10 +103,35 @@ class SimulatorEnv(Restorable):
         """Makes the simulators."""
         if self._home not in (None, os.getpid()):
             raise self._cannot_travel()
-        self._lanes = self.open_lanes()
+        self._lanes = self.open_lanes() if self.on_broken == "raise" else self._open_repaired()
         self._done = np.zeros(self.num_envs, bool)  # the next timestep of these lanes is FIRST
         self._seeded = False
         self._one = np.ones((), np.int8)
+
+    def _open_repaired(self) -> Lanes:
+        if self.live is not None:
+            raise SpecError(
+                f"{type(self).__name__}: expected a simulator that can be made anew for on_broken='restart', {self.name!r}"
+                " is a live environment. Give its id or a function that makes one."
+            )
+        who = f"{self.name!r} (slot {self.slot})"
+        self._repairs = Repairs(who, self.max_broken, self.seeds, self.num_envs)
+        lanes = self.open_lanes()
+        if not isinstance(lanes, SingleLanes):
+            return WholeBatch(lanes, self.open_lanes, self._repairs)
+        lanes.repairs, lanes.make = self._repairs, lanes.make or self._open_lane
+        return lanes
+
+    def _open_lane(self, lane: int) -> Simulator:
+        """Makes the simulator of one lane, for sources that do not say how."""
+        lanes = self.open_lanes()
+        assert isinstance(lanes, SingleLanes)
+        return lanes.only(lane)
+
+    @property
+    def broken(self) -> dict[str, int]:
+        """How many simulators broke and were made anew in this slot, by source."""
+        return {self.name: 0 if self._repairs is None else sum(self._repairs.counts)}
 
     def on_close(self) -> None:
         """Ends the simulators; a live one stays open."""
@@ -123,12 +167,19 @@ class SimulatorEnv(Restorable):
         return timestep if lanes is None else select_lanes(lanes, timestep, self._outstanding)
 
     def _timestep(self, outcome: Outcome) -> TimeStep:
-        observation, reward, done, discount = outcome
+        observation, reward, done, discount, cut, fresh = outcome
         if not isfinite(np.add.reduce(reward)):  # one number tells of NaN and infinity anywhere
             self._refuse_reward(reward)
         before, self._done = self._done, done
         step_type = np.subtract(done.view(np.int8), before.view(np.int8))
         np.add(step_type, self._one, out=step_type)
+        if cut is not None:
+            before_it, after_it = (
+                restart(tree, self.num_envs) for tree in (self._outstanding.observation, observation)
+            )
+            observation = select_lanes(from_numpy(cut), before_it, after_it).observation
+        if fresh is not None:
+            step_type[fresh] = StepType.FIRST
         signals = from_numpy(step_type), from_numpy(reward), from_numpy(discount)
         return tuple.__new__(TimeStep, (*signals, observation, None))  # half the time of TimeStep(...)
 
@@ -158,10 +209,13 @@ class SimulatorEnv(Restorable):
             error.add_note(f"while taking the state of {self.name!r}")
             raise
         done = from_numpy(self._done.copy())
-        return super().state_dict() | {"lanes": lanes, "done": done, "seeded": self._seeded}
+        repairs = None if self._repairs is None else self._repairs.state_dict()
+        return super().state_dict() | {"lanes": lanes, "done": done, "seeded": self._seeded, "repairs": repairs}
 
     def load_state_dict(self, state: dict) -> None:
         """Restores the simulators."""
         super().load_state_dict(state)
         self._lanes.load_state_dict(state["lanes"])
         self._done, self._seeded = state["done"].numpy().copy(), state["seeded"]
+        if self._repairs is not None and state["repairs"] is not None:
+            self._repairs.load_state_dict(state["repairs"])
