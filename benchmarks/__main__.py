@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs the questions that are asked for."""
     options = parse(arguments)
     only = re.compile(options.only)
-    modules = {name: importlib.import_module(f"benchmarks.questions.{name}") for name in options.names or QUESTIONS}
+    modules = {name: importlib.import_module(QUESTIONS[name]) for name in options.names or QUESTIONS}
     asked = {name: choose(module.contests(), only) for name, module in modules.items()}
     console = Console(stderr=True)
     columns = (

@@ -5,4 +5,5 @@ Nothing is imported here: a contestant runs in a process of its own and starts w
 
 __all__ = ["QUESTIONS"]
 
-QUESTIONS = ("transport", "round_trip", "cartpole", "slow", "scaling", "fit", "memory", "replay")
+HERE = ("transport", "round_trip", "cartpole", "slow", "scaling", "fit", "memory", "replay")
+QUESTIONS = {name: f"{__name__}.{name}" for name in HERE} | {"sources": "benchmarks.sources"}  # modules by name
