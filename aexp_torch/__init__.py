@@ -16,6 +16,7 @@ from aexp_torch.replay import (
     import_minari,
 )
 from aexp_torch.sources import (
+    AtariEnv,
     DatasetEnv,
     GymnasiumEnv,
     Imaginary,
@@ -62,6 +63,7 @@ __all__ = [
     "ActionError",
     "Advantage",
     "AexpError",
+    "AtariEnv",
     "Augment",
     "ClipAction",
     "ClipObservation",

@@ -12,7 +12,15 @@ AT_LEAST = 0.9  # of the bare provider's rate
 
 
 def duel(
-    title: str, unit: str, ours: str, bare: str, *, who: str, needs: tuple[str, ...] = (), longer: float = 1.0, **arguments
+    title: str,
+    unit: str,
+    ours: str,
+    bare: str,
+    *,
+    who: str,
+    needs: tuple[str, ...] = (),
+    longer: float = 1.0,
+    **arguments,
 ) -> Contest:
     """Returns a contest between a source of aexp_torch and its provider.
 

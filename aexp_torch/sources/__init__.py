@@ -7,6 +7,7 @@ To add one: a subclass of `SimulatorEnv` (or of `Env`, where there is no simulat
 What changes the timesteps of another environment is a stage.
 """
 
+from aexp_torch.sources.atari import AtariEnv
 from aexp_torch.sources.dataset import DatasetEnv
 from aexp_torch.sources.gymnasium import GymnasiumEnv
 from aexp_torch.sources.imaginary import Imaginary
@@ -17,6 +18,7 @@ from aexp_torch.sources.starcraft import StarCraft2Env
 from aexp_torch.sources.vnc import VNCEnv
 
 __all__ = [
+    "AtariEnv",
     "DatasetEnv",
     "GymnasiumEnv",
     "Imaginary",

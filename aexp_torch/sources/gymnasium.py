@@ -1,5 +1,9 @@
 """GymnasiumEnv: any Gymnasium environment, vectorised its own way where it has one."""
 
+import contextlib
+import importlib
+import importlib.util
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["GymnasiumEnv"]
 
+REGISTRARS = ("ale_py", "minigrid")  # imported where an id is unknown: that registers theirs
+
 
 class GymnasiumEnv(SimulatorEnv):
     """Runs `num_envs` lanes of a Gymnasium environment.
@@ -23,12 +29,13 @@ class GymnasiumEnv(SimulatorEnv):
     truncated discount 1.
 
     Args:
-      id_or_factory: a registered id (`"CartPole-v1"`, `"package:Name-v0"`), a function that makes one `gymnasium.Env`
+      id_or_factory: a registered id (`"CartPole-v1"`, `"ALE/Pong-v5"`, `"package:Name-v0"`), a function that makes one `gymnasium.Env`
         (or a `gymnasium.vector.VectorEnv` of `num_envs` lanes), or a live environment (num_envs=1, this process only).
       num_envs: number of lanes B.
       vectorization: `"vector_entry_point"` is the environment's own vectorised form, seeded for all lanes at once;
         `"sync"` steps lane after lane, each with a seed of its own, and can reset and step single lanes; `"auto"` takes
-        the first where the environment has one.
+        the first where the environment has one, as `gymnasium.make_vec` does. The form of ALE's games shows other things
+        than a single game: see `AtariEnv`.
       name: names the source; the default is the environment's id.
       seed: S of the lane seeds.
       on_missing: as for every Env.
@@ -130,13 +137,20 @@ def _registered(env_id: str) -> "gymnasium.envs.registration.EnvSpec":
     try:
         module, _, name = env_id.rpartition(":")
         if module:
-            __import__(module)
+            importlib.import_module(module)
         return gymnasium.spec(name)
     except (gymnasium.error.Error, ImportError) as error:
-        raise SpecError(
-            f"GymnasiumEnv: expected the id of a registered environment, got {env_id!r}: {error}. Environments of other"
-            " packages are registered when those are imported: 'package:Name-v0' does it."
-        ) from error
+        unknown = error
+    for package in REGISTRARS if not module else ():
+        if package not in sys.modules and importlib.util.find_spec(package) is not None:
+            importlib.import_module(package)
+            with contextlib.suppress(gymnasium.error.Error):
+                return gymnasium.spec(name)
+    hint = ' Atari games need ale_py: pip install "aexp-torch[atari]".' if name.startswith("ALE/") else ""
+    raise SpecError(
+        f"GymnasiumEnv: expected the id of a registered environment, got {env_id!r}: {unknown}. Environments of other"
+        f" packages are registered when those are imported: 'package:Name-v0' does it.{hint}"
+    ) from unknown
 
 
 def _is_live(thing: Any) -> bool:

@@ -9,12 +9,14 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from aexp_torch.errors import SpecError
 from aexp_torch.sources.gymnasium_state import restore, snapshot, why_not_resumable
 from aexp_torch.sources.lanes import Lanes, Outcome, Simulator, SingleLanes
+from aexp_torch.sources.recognize import comes_from
+from aexp_torch.sources.simulator import SimulatorEnv
 from aexp_torch.specs.space_data import action_lane_writer, action_writer, batch_reader, lane_stacker
 
 if TYPE_CHECKING:
     from aexp_torch.sources.gymnasium import GymnasiumEnv
 
-__all__ = ["OwnVector", "open_lanes"]
+__all__ = ["AtariLanes", "OwnVector", "open_lanes"]
 
 FLOAT32 = np.dtype(np.float32)
 
@@ -22,11 +24,11 @@ FLOAT32 = np.dtype(np.float32)
 class OwnVector(Lanes):
     """Steps all lanes in one call of the environment's own vectorised form."""
 
-    def __init__(self, source: "GymnasiumEnv", vector: VectorEnv):
+    def __init__(self, source: SimulatorEnv, vector: VectorEnv):
         mode = vector.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         if mode != AutoresetMode.NEXT_STEP or vector.num_envs != source.num_envs:
             raise SpecError(
-                f"GymnasiumEnv: expected a vector environment of {source.num_envs} lanes with autoreset_mode NEXT_STEP,"
+                f"{type(source).__name__}: expected a vector environment of {source.num_envs} lanes with autoreset_mode NEXT_STEP,"
                 f" {source.name!r} has {vector.num_envs} lanes and {mode}. Make it that way, or use vectorization='sync'."
             )
         self._vector = vector
@@ -46,6 +48,14 @@ class OwnVector(Lanes):
             reward = reward.astype(np.float32)
         return Outcome(self._read(observation), reward, terminated | truncated, (~terminated).astype(FLOAT32))
 
+    def close(self) -> None:
+        """Closes the environment."""
+        self._vector.close()
+
+
+class StoredVector(OwnVector):
+    """Stores the environment's own vectorised form, too: what Python can see of it."""
+
     def why_not_resumable(self) -> str | None:
         """Says what stands in the way of a state, or None."""
         return why_not_resumable(self._vector)
@@ -58,10 +68,6 @@ class OwnVector(Lanes):
         """Restores the simulator's state."""
         restore(self._vector, state)
 
-    def close(self) -> None:
-        """Closes the environment."""
-        self._vector.close()
-
     def lane_state(self, lane: int) -> dict:
         """Returns the simulator's state, which is that of the only lane."""
         return snapshot(self._vector)
@@ -69,6 +75,23 @@ class OwnVector(Lanes):
     def load_lane_state(self, lane: int, state: dict) -> None:
         """Restores the simulator's state."""
         restore(self._vector, state)
+
+
+class AtariLanes(OwnVector):
+    """Steps the lanes of ALE's own vector environment, which takes a seed for each."""
+
+    def reset(self, seeds: list[int] | None, active: np.ndarray | None) -> dict:
+        """Resets all lanes; seeds of ALE have 31 bits."""
+        observation, _ = self._vector.reset(seed=None if seeds is None else np.array(seeds) % 2**31)
+        return self._read(observation)
+
+    def why_not_resumable(self) -> str | None:
+        """Says what stands in the way of a state."""
+        return (
+            "ale_py's vector environment keeps its games in C++ and gives no state of them. Use"
+            " GymnasiumEnv('ALE/Pong-v5', num_envs, vectorization='sync', repeat_action_probability=0), which is resumable,"
+            " with the stages FrameSkip, Grayscale, Resize and FrameStack"
+        )
 
 
 class GymnasiumSimulator(Simulator):
@@ -127,7 +150,8 @@ def open_lanes(source: "GymnasiumEnv") -> tuple[Lanes, dict[str, gymnasium.Space
 
 def _own_vector(source: "GymnasiumEnv", vector: VectorEnv) -> tuple[Lanes, dict[str, gymnasium.Space]]:
     spaces = {"observation": vector.single_observation_space, "action": vector.single_action_space}
-    return OwnVector(source, vector), spaces
+    kind = AtariLanes if comes_from("ale_py")(vector.unwrapped) else StoredVector
+    return kind(source, vector), spaces
 
 
 def _was_checked(action: Any) -> bool:

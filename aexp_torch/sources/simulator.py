@@ -62,6 +62,10 @@ class SimulatorEnv(Restorable):
     def open_lanes(self) -> Lanes:
         """Makes the simulators: the place to import the provider, by `provider(...)`."""
 
+    def lane_seeds(self) -> list[int]:
+        """Returns a seed for each lane, in 0..2**32-1."""
+        return [int(self.seeds(lane).generate_state(1)[0]) for lane in range(self.num_envs)]
+
     def keep_live(self, env: Any) -> None:
         """Takes an environment that cannot be rebuilt: one lane, in this process only, left open by `close`."""
         if self.num_envs != 1:
@@ -140,10 +144,8 @@ class SimulatorEnv(Restorable):
 
     def reset(self, lanes: Tensor | None = None) -> TimeStep:
         """Starts new episodes; the first reset seeds the lanes."""
-        seeds = None
-        if not self._seeded:
-            seeds = [int(self.seeds(lane).generate_state(1)[0]) for lane in range(self.num_envs)]
-            self._seeded = True
+        seeds = None if self._seeded else self.lane_seeds()
+        self._seeded = True
         moving = torch.ones(self.num_envs, dtype=torch.bool) if lanes is None else lanes
         rows, fresh = self.begin_episodes(moving)
         timestep = self._outstanding
