@@ -29,8 +29,9 @@ class GymnasiumEnv(SimulatorEnv):
     truncated discount 1.
 
     Args:
-      id_or_factory: a registered id (`"CartPole-v1"`, `"ALE/Pong-v5"`, `"package:Name-v0"`), a function that makes one `gymnasium.Env`
-        (or a `gymnasium.vector.VectorEnv` of `num_envs` lanes), or a live environment (num_envs=1, this process only).
+      id_or_factory: a registered id (`"CartPole-v1"`, `"ALE/Pong-v5"`, `"package:Name-v0"`), a function that makes one
+        `gymnasium.Env` (or a `gymnasium.vector.VectorEnv` of `num_envs` lanes), or a live environment: one lane, or those
+        of a `VectorEnv`, in this process only.
       num_envs: number of lanes B.
       vectorization: `"vector_entry_point"` is the environment's own vectorised form, seeded for all lanes at once;
         `"sync"` steps lane after lane, each with a seed of its own, and can reset and step single lanes; `"auto"` takes
@@ -66,6 +67,8 @@ class GymnasiumEnv(SimulatorEnv):
         max_broken: int | None = 10,
         **kwargs: Any,
     ):
+        if num_envs == 1 and _is_vector(id_or_factory):
+            num_envs = id_or_factory.num_envs  # type: ignore[union-attr]
         options: dict[str, Any] = {"seed": seed, "on_missing": on_missing, "feedback_timeout": feedback_timeout}
         super().__init__(num_envs, name, on_broken=on_broken, max_broken=max_broken, **options)
         if vectorization not in ("auto", "vector_entry_point", "sync"):
@@ -82,7 +85,7 @@ class GymnasiumEnv(SimulatorEnv):
         elif callable(self.id_or_factory):
             own = False
         elif _is_live(self.id_or_factory):
-            self.keep_live(self.id_or_factory)
+            self.keep_live(self.id_or_factory, getattr(self.id_or_factory, "num_envs", 1))
             own = False
         else:
             raise SpecError(f"GymnasiumEnv: expected an id, a function or a gymnasium.Env, got {self.id_or_factory!r}.")
@@ -156,4 +159,10 @@ def _registered(env_id: str) -> "gymnasium.envs.registration.EnvSpec":
 def _is_live(thing: Any) -> bool:
     import gymnasium
 
-    return isinstance(thing, gymnasium.Env | gymnasium.vector.VectorEnv)
+    return isinstance(thing, gymnasium.Env) or _is_vector(thing)
+
+
+def _is_vector(thing: Any) -> bool:
+    import gymnasium
+
+    return isinstance(thing, gymnasium.vector.VectorEnv)

@@ -28,8 +28,9 @@ class OwnVector(Lanes):
         mode = vector.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         if mode != AutoresetMode.NEXT_STEP or vector.num_envs != source.num_envs:
             raise SpecError(
-                f"{type(source).__name__}: expected a vector environment of {source.num_envs} lanes with autoreset_mode NEXT_STEP,"
-                f" {source.name!r} has {vector.num_envs} lanes and {mode}. Make it that way, or use vectorization='sync'."
+                f"{type(source).__name__}: expected a vector environment of {source.num_envs} lanes with autoreset_mode"
+                f" NEXT_STEP, {source.name!r} has {vector.num_envs} lanes and {mode}. Make it that way, or use"
+                " vectorization='sync'."
             )
         self._vector = vector
         self._read = batch_reader(vector.single_observation_space, "observation")

@@ -66,11 +66,11 @@ class SimulatorEnv(Restorable):
         """Returns a seed for each lane, in 0..2**32-1."""
         return [int(self.seeds(lane).generate_state(1)[0]) for lane in range(self.num_envs)]
 
-    def keep_live(self, env: Any) -> None:
-        """Takes an environment that cannot be rebuilt: one lane, in this process only, left open by `close`."""
-        if self.num_envs != 1:
+    def keep_live(self, env: Any, num_envs: int = 1) -> None:
+        """Takes an environment (of so many lanes) that cannot be rebuilt: in this process only, left open by `close`."""
+        if self.num_envs != num_envs:
             raise SpecError(
-                f"{type(self).__name__}: expected num_envs=1 with a live environment, got {self.num_envs}."
+                f"{type(self).__name__}: expected num_envs={num_envs} with a live environment, got {self.num_envs}."
                 " Give its id or a function that makes one."
             )
         self.live, self._home = env, os.getpid()
@@ -78,13 +78,16 @@ class SimulatorEnv(Restorable):
     @property
     def lane_control(self) -> bool:
         """Whether single lanes can be reset and stepped: with one lane, or one after the other."""
-        return self.num_envs == 1 or self.vectorization == "sync"
+        return self.num_envs == 1 or self._one_by_one
 
     @property
     def snapshots(self) -> bool:
         """Whether single lanes can be stored: the only one, or one after the other."""
-        single = self.vectorization == "sync" and (self._recipe is None or self._lanes.single)
-        return single or self.num_envs == 1
+        return self.num_envs == 1 or self._one_by_one
+
+    @property
+    def _one_by_one(self) -> bool:
+        return self.vectorization == "sync" and (self._recipe is None or self._lanes.single)
 
     @property
     def resumable(self) -> bool:
