@@ -18,6 +18,7 @@ from aexp_torch.replay import (
 from aexp_torch.sources import (
     AtariEnv,
     DatasetEnv,
+    EnvPoolEnv,
     GymnasiumEnv,
     Imaginary,
     Restorable,
@@ -76,6 +77,7 @@ __all__ = [
     "DynamicTimescaled",
     "EndOfStream",
     "Env",
+    "EnvPoolEnv",
     "EnvSpec",
     "FeedbackError",
     "Flatten",

@@ -9,6 +9,7 @@ What changes the timesteps of another environment is a stage.
 
 from aexp_torch.sources.atari import AtariEnv
 from aexp_torch.sources.dataset import DatasetEnv
+from aexp_torch.sources.envpool import EnvPoolEnv
 from aexp_torch.sources.gymnasium import GymnasiumEnv
 from aexp_torch.sources.imaginary import Imaginary
 from aexp_torch.sources.recognize import to_source
@@ -20,6 +21,7 @@ from aexp_torch.sources.vnc import VNCEnv
 __all__ = [
     "AtariEnv",
     "DatasetEnv",
+    "EnvPoolEnv",
     "GymnasiumEnv",
     "Imaginary",
     "Restorable",
