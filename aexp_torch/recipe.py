@@ -4,6 +4,7 @@ Building, copying or pickling a recipe starts nothing and carries nothing that r
 """
 
 import copy
+import ctypes
 import os
 import weakref
 from typing import Any, Self
@@ -83,6 +84,9 @@ def _forget_inherited() -> None:
     for recipe in list(_open):
         _inherited.append(recipe.__dict__)
         recipe._forget()
+    if _open:
+        # Not even the interpreter's end may free it: simulators in C++ would join threads that a fork leaves behind.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(_inherited))
     _open.clear()
 
 

@@ -99,7 +99,7 @@ class EnvPoolEnv(SimulatorEnv):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that bounds are cast to float32
             self._pool = self._make(envpool, seeds)
-            return EnvPoolLanes(self, self._pool)
+            return EnvPoolLanes(self._pool)
 
     def _make(self, envpool: Any, seeds: list[int]) -> Any:
         config = envpool.make_spec(self.task_id).config

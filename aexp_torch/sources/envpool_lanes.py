@@ -1,49 +1,83 @@
-"""How the lanes of an EnvPoolEnv are stepped: all at once by the pool, or those that are asked for."""
+"""How the lanes of an EnvPoolEnv are stepped: all at once by the pool, or those that are asked for.
+
+The pool's compiled part is called directly: what its Python part adds is a sixth of a step of 64 CartPoles.
+"""
 
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from gymnasium import spaces
+from torch import Tensor, from_numpy
 
-from aexp_torch.sources.gymnasium_lanes import OwnVector
-from aexp_torch.sources.lanes import Outcome
-from aexp_torch.specs.tree import map_tree
+from aexp_torch.sources.lanes import Lanes, Outcome
+from aexp_torch.specs.space_data import action_writer, batch_reader
+from aexp_torch.specs.tree import map_tree, unflatten
 
 __all__ = ["EnvPoolLanes"]
 
+FLOAT32 = np.dtype(np.float32)
 
-class EnvPoolLanes(OwnVector):
-    """Steps the lanes of a pool, whose seeds were given to it when it was made."""
+
+class EnvPoolLanes(Lanes):
+    """Steps the lanes of a pool, whose seeds were given to it when it was made.
+
+    Args:
+      pool: of `envpool.make_gymnasium`, synchronous, with one player in a lane.
+    """
+
+    def __init__(self, pool: Any):
+        self._pool, self._num_envs, self._everyone = pool, len(pool), pool.all_env_ids
+        self._send, self._recv, self._reset = pool._send, pool._recv, pool._reset
+        self._read = batch_reader(pool.single_observation_space, "observation")
+        self._write = action_writer(pool.single_action_space, "action")
+        self._dtype = np.dtype(pool.spec.action_array_spec["action"].dtype)
+        places = {key: place for place, key in enumerate(pool._state_keys)}
+        self._reward, self._done, self._truncated = places["reward"], places["done"], places["trunc"]
+        leaves = {key: place for key, place in places.items() if key.partition(":")[0] == "obs"}
+        self._leaves = [(tuple(key[4:].replace(":", ".").split(".")), place) for key, place in leaves.items()]
+        if not isinstance(pool.single_observation_space, spaces.Dict):
+            ((_, self._leaf),) = self._leaves
+            self._observation = self._single_leaf  # type: ignore[method-assign]
 
     def reset(self, seeds: list[int] | None, active: np.ndarray | None) -> dict:
         """Resets lanes."""
         if active is None or active.all():
-            return self._read(self._vector.reset()[0])
-        observation, _ = self._vector.reset(env_id=_ids(active))
-        return self._spread(self._read(observation), active)
+            self._reset(self._everyone)
+            return self._observation(self._recv())
+        self._reset(_ids(active))
+        return self._spread(self._observation(self._recv()), active)
 
     def step(self, action: dict, done: np.ndarray, active: np.ndarray | None) -> Outcome:
         """Steps lanes."""
         if active is None or active.all():
-            return super().step(action, done, None)
-        chosen = torch.from_numpy(active)
-        observation, reward, terminated, truncated, _ = self._step(
-            self._write(map_tree(lambda leaf: leaf[chosen], action)), _ids(active)
-        )
-        outcome = np.zeros((2, len(active)), bool)
-        outcome[:, active] = terminated, truncated
-        rewards = np.zeros(len(active), np.float32)
-        rewards[active] = reward
-        over, discount = outcome.any(0), (~outcome[0]).astype(np.float32)
-        return Outcome(self._spread(self._read(observation), active), rewards, over, discount)
+            return self._step(action, self._everyone)
+        chosen = from_numpy(active)
+        outcome = self._step(map_tree(lambda leaf: leaf[chosen], action), _ids(active))
+        over, reward, discount = np.zeros((3, self._num_envs), FLOAT32)
+        over[active], reward[active], discount[active] = outcome.done, outcome.reward, outcome.discount
+        return Outcome(self._spread(outcome.observation, active), reward, over.astype(bool), discount)
+
+    def _step(self, action: dict, ids: np.ndarray) -> Outcome:
+        self._send([ids, ids, np.ascontiguousarray(self._write(action), self._dtype)])
+        values = self._recv()
+        reward, done, truncated = values[self._reward], values[self._done], values[self._truncated]
+        if reward.dtype is not FLOAT32:
+            reward = reward.astype(FLOAT32)
+        return Outcome(self._observation(values), reward, done, (truncated | ~done).astype(FLOAT32))
+
+    def _observation(self, values: list[np.ndarray]) -> dict:
+        return self._read(unflatten([(path, values[place]) for path, place in self._leaves]))
+
+    def _single_leaf(self, values: list[np.ndarray]) -> dict:
+        return self._read(values[self._leaf])
 
     def _spread(self, observation: dict, active: np.ndarray) -> dict:
-        """Puts the rows that came into those of all lanes."""
-        chosen = torch.from_numpy(active)
+        """Puts the rows that came where their lanes are."""
+        chosen = from_numpy(active)
 
         def spread(rows: Tensor) -> Tensor:
-            leaf = rows.new_zeros((len(active), *rows.shape[1:]))
+            leaf = torch.zeros((self._num_envs, *rows.shape[1:]), dtype=rows.dtype)
             leaf[chosen] = rows
             return leaf
 
@@ -58,9 +92,9 @@ class EnvPoolLanes(OwnVector):
 
     def close(self) -> None:
         """Ends the threads, which live as long as the pool does."""
-        self._vector.close()
-        self._vector = self._step = None
+        self._pool.close()
+        self.__dict__.clear()
 
 
-def _ids(active: np.ndarray) -> Any:
+def _ids(active: np.ndarray) -> np.ndarray:
     return np.flatnonzero(active).astype(np.int32)
