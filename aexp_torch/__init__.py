@@ -24,6 +24,7 @@ from aexp_torch.sources import (
     Restorable,
     SimulatorEnv,
     StarCraft2Env,
+    TorchEnv,
     VNCEnv,
     to_source,
 )
@@ -118,6 +119,7 @@ __all__ = [
     "Ticket",
     "TimeLimit",
     "TimeStep",
+    "TorchEnv",
     "TrainerSide",
     "Trajectory",
     "UniformSampler",

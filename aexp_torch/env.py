@@ -357,7 +357,8 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
     def action_check(self, source: str) -> Check:
         """Returns the check of answers to timesteps of `source` (see `specs.check`)."""
         if self._checks is None:
-            self._checks = {name: action_checker(spec.action, spec.num_envs) for name, spec in self.specs.items()}
+            specs = self.specs.items()
+            self._checks = {name: action_checker(spec.action, spec.num_envs, spec.device) for name, spec in specs}
         return self._checks[source]
 
     def sample_action(self, source: str) -> dict:

@@ -15,11 +15,7 @@ from aexp_torch.sources.imaginary import Imaginary
 from aexp_torch.sources.recognize import to_source
 from aexp_torch.sources.restorable import Restorable
 from aexp_torch.sources.simulator import SimulatorEnv
-from aexp_torch.sources.starcraft import StarCraft2Env
-from aexp_torch.sources.vnc import VNCEnv
-
-__all__ = [
-    "AtariEnv",
+__all__ = ["AtariEnv", "BatchedSimulator",]
     "DatasetEnv",
     "EnvPoolEnv",
     "GymnasiumEnv",
@@ -27,6 +23,7 @@ __all__ = [
     "Restorable",
     "SimulatorEnv",
     "StarCraft2Env",
+    "TorchEnv",
     "VNCEnv",
     "to_source",
 ]

@@ -70,9 +70,7 @@ class EnvPoolEnv(SimulatorEnv):
         feedback_timeout: float = 60.0,
         **options: Any,
     ):
-        super().__init__(
-            num_envs, name or task_id, seed=seed, on_missing=on_missing, feedback_timeout=feedback_timeout
-        )
+        super().__init__(num_envs, name or task_id, seed=seed, on_missing=on_missing, feedback_timeout=feedback_timeout)
         for option in options.keys() & OURS.keys():
             raise SpecError(f"EnvPoolEnv: expected options of {task_id!r}, got {option!r}: {OURS[option]}.")
         self.task_id, self.options = task_id, options

@@ -151,6 +151,10 @@ def open_lanes(source: "GymnasiumEnv") -> tuple[Lanes, dict[str, gymnasium.Space
 
 def _own_vector(source: "GymnasiumEnv", vector: VectorEnv) -> tuple[Lanes, dict[str, gymnasium.Space]]:
     spaces = {"observation": vector.single_observation_space, "action": vector.single_action_space}
+    if comes_from("envpool")(vector.unwrapped):
+        from aexp_torch.sources.envpool_lanes import EnvPoolLanes
+
+        return EnvPoolLanes(vector.unwrapped), spaces
     kind = AtariLanes if comes_from("ale_py")(vector.unwrapped) else StoredVector
     return kind(source, vector), spaces
 

@@ -16,6 +16,7 @@ def to_source(thing: Any, **options: Any) -> Env:
     | what | becomes |
     |---|---|
     | an `Env` | itself |
+    | a batched simulator of tensors: `num_envs`, `device`, `reset` and `step` | `TorchEnv` |
     | the id of a registered Gymnasium environment, a `gymnasium.Env` or `VectorEnv` | `GymnasiumEnv` |
     | an environment of PySC2 | `StarCraft2Env` |
     | anything that is read sample by sample: see `DatasetEnv` | `DatasetEnv` |
@@ -59,6 +60,11 @@ def _is_text(thing: Any) -> bool:
     return isinstance(thing, str)
 
 
+def _is_simulator_of_tensors(thing: Any) -> bool:
+    core = getattr(thing, "unwrapped", thing)
+    return all(hasattr(core, attribute) for attribute in ("num_envs", "device", "reset", "step"))
+
+
 def _is_data(thing: Any) -> bool:
     readable = hasattr(thing, "__getitem__") or hasattr(thing, "__iter__")
     return readable and not isinstance(thing, str | bytes | type)
@@ -67,6 +73,7 @@ def _is_data(thing: Any) -> bool:
 # Who fits first takes it: the special before the general.
 _KINDS: list[tuple[Callable[[Any], bool], str]] = [
     (_is_text, "aexp_torch.sources.gymnasium:GymnasiumEnv"),
+    (_is_simulator_of_tensors, "aexp_torch.sources.torch_env:TorchEnv"),
     (comes_from("gymnasium"), "aexp_torch.sources.gymnasium:GymnasiumEnv"),
     (comes_from("pysc2"), "aexp_torch.sources.starcraft:StarCraft2Env"),
     (_is_data, "aexp_torch.sources.dataset:DatasetEnv"),

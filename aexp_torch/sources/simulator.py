@@ -213,7 +213,7 @@ class SimulatorEnv(Restorable):
         except AexpError as error:
             error.add_note(f"while taking the state of {self.name!r}")
             raise
-        done = from_numpy(self._done.copy())
+        done = torch.as_tensor(self._done).clone()
         repairs = None if self._repairs is None else self._repairs.state_dict()
         return super().state_dict() | {"lanes": lanes, "done": done, "seeded": self._seeded, "repairs": repairs}
 
@@ -221,6 +221,6 @@ class SimulatorEnv(Restorable):
         """Restores the simulators."""
         super().load_state_dict(state)
         self._lanes.load_state_dict(state["lanes"])
-        self._done, self._seeded = state["done"].numpy().copy(), state["seeded"]
+        self._done, self._seeded = state["done"].numpy(force=True).copy(), state["seeded"]
         if self._repairs is not None and state["repairs"] is not None:
             self._repairs.load_state_dict(state["repairs"])

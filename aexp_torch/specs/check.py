@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,16 +30,23 @@ def torch_dtype(spec: specs.Array) -> torch.dtype:
     return torch.from_numpy(np.empty(0, spec.dtype)).dtype
 
 
-def action_checker(spec: dict, num_envs: int) -> Check:
+def action_checker(spec: dict, num_envs: int, device: str = "cpu") -> Check:
     """Builds the check of one action spec.
+
+    Args:
+      spec: of one lane.
+      num_envs: B.
+      device: where answers are wanted. Their values are checked on the CPU alone: elsewhere that would wait for the
+        device at every step.
 
     Returns:
       `check(action, ended) -> dict`: takes a dict or, where the spec has a single leaf, a bare tensor; returns a dict of
-      CPU tensors [B, ...] in memory of their own. `ended()`, where lanes are LAST, is asked only when a value is out of
-      bounds: it does not matter if all of them are. Raises ActionError.
+      tensors [B, ...] on the device, in memory of their own. `ended()`, where lanes are LAST, is asked only when a value
+      is out of bounds: it does not matter if all of them are. Raises ActionError.
     """
     leaves = list(flatten(spec))
-    checks = [(path, _leaf_check(path, leaf, num_envs)) for path, leaf in leaves]
+    make = _leaf_check if device == "cpu" else partial(_device_check, device=device)
+    checks = [(path, make(path, leaf, num_envs)) for path, leaf in leaves]
     if not leaves:
         return _check_nothing
     if len(leaves) == 1 and len(leaves[0][0]) == 1:
@@ -97,9 +105,7 @@ def _leaf_check(path: tuple, spec: specs.Array, num_envs: int) -> LeafCheck:
         except (AttributeError, TypeError, RuntimeError):  # no tensor, or one on a device or with a gradient
             array = _to_array(value, path, shape, dtype)
         if array.dtype is not numpy_dtype or array.shape != shape:
-            raise ActionError(
-                f"expected {path_name(path)!r} as {dtype} {list(shape)}, got {_name(torch.as_tensor(value))}."
-            )
+            raise _misfit(path, dtype, shape, value)
         if within is not None and not within(array):
             if not ended().all():
                 raise ActionError(f"expected {path_name(path)!r} as {describe(spec)}, got {_offender(array, spec)}.")
@@ -107,6 +113,23 @@ def _leaf_check(path: tuple, spec: specs.Array, num_envs: int) -> LeafCheck:
         return from_numpy(array)
 
     return check
+
+
+def _device_check(path: tuple, spec: specs.Array, num_envs: int, device: str) -> LeafCheck:
+    shape, dtype = (num_envs, *spec.shape), torch_dtype(spec)
+
+    def check(value: Any, ended: Ended) -> Tensor:
+        if not isinstance(value, Tensor):
+            value = from_numpy(_to_array(value, path, shape, dtype))
+        if value.dtype is not dtype or value.shape != shape:
+            raise _misfit(path, dtype, shape, value)
+        return value.detach().to(device, copy=True)
+
+    return check
+
+
+def _misfit(path: tuple, dtype: torch.dtype, shape: tuple, value: Any) -> ActionError:
+    return ActionError(f"expected {path_name(path)!r} as {dtype} {list(shape)}, got {_name(torch.as_tensor(value))}.")
 
 
 def _to_array(value: Any, path: tuple, shape: tuple, dtype: torch.dtype) -> np.ndarray:

@@ -27,6 +27,7 @@ class EnvSpec:
       modalities: `{"observation": tree, "action": tree}` of `Modality`, at the same places as the specs. Places that
         are left out are guessed (`guess_modality`).
       num_envs: number of lanes, the leading axis B of everything.
+      device: where tensors are made, and where answers are wanted: `"cpu"`, `"cuda:0"`.
     """
 
     observation: dict[str, Any]
@@ -35,6 +36,7 @@ class EnvSpec:
     discount: specs.BoundedArray = field(default_factory=lambda: DISCOUNT)
     modalities: dict[str, Any] = field(default_factory=dict)
     num_envs: int = 1
+    device: str = "cpu"
 
     def __post_init__(self):
         sides = {"observation": self.observation, "action": self.action}

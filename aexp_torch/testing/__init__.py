@@ -22,11 +22,13 @@ from aexp_torch.testing.counting import CountingEnv
 from aexp_torch.testing.fake_gym import FakeGymEnv
 from aexp_torch.testing.random_pipeline import RandomPipeline, random_pipeline
 from aexp_torch.testing.timeline import timeline
+from aexp_torch.testing.torch_cartpole import TorchCartPole
 
 __all__ = [
     "CountingEnv",
     "FakeGymEnv",
     "RandomPipeline",
+    "TorchCartPole",
     "check_answers",
     "check_close",
     "check_data",
