@@ -51,6 +51,12 @@ class Layout:
     """
 
     def __init__(self, specs: dict[str, EnvSpec], num_blocks: int):
+        elsewhere = {name: spec.device for name, spec in specs.items() if spec.device != "cpu"}
+        if elsewhere:
+            raise SpecError(
+                f"Loader: expected sources on the CPU, whose timesteps workers can put in shared memory, got {elsewhere}."
+                " Use num_workers=0, which leaves them on their device."
+            )
         self.sources = list(specs)
         self.num_blocks = num_blocks
         self._signals = [_signals(spec) for spec in specs.values()]

@@ -62,8 +62,9 @@ class TorchEnv(SimulatorEnv):
     - One that gives no final observation (Isaac Lab gives none by itself) has lost it: LAST then repeats the observation
       before, never that of the next episode.
 
-    One seed, that of lane 0, is for the whole batch. `Loader(num_workers=...)` copies to the host; without workers nothing
-    does. A TorchEnv around a live simulator runs in this process only.
+    One seed, that of lane 0, is for the whole batch. Around a live simulator it runs in this process only. `ObserveReward`,
+    `Lambda`, functions, `Interleave` and `Loader` leave everything on the device; stages that count in NumPy
+    (`FrameStack`, `NormalizeObservation` ...), replay buffers and workers want the CPU.
 
     Args:
       simulator: a `BatchedSimulator`, or a function that makes one.
