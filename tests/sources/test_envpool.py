@@ -37,7 +37,11 @@ def num_threads() -> int:
 
 @pytest.mark.parametrize("task", ["CartPole-v1", "Pong-v5"])
 def test_it_shows_what_the_pool_shows_and_its_final_observations(task):
-    options = ENDS_AT if task == "CartPole-v1" else {"max_episode_steps": 6, "img_height": 21, "img_width": 21}
+    options = (
+        {"max_episode_steps": 16}
+        if task == "CartPole-v1"
+        else {"max_episode_steps": 6, "img_height": 21, "img_width": 21}
+    )
     env = ae.EnvPoolEnv(task, 3, **options)
     pool, generator = bare(env, **options), np.random.default_rng(0)
     expected, _ = pool.reset()
@@ -53,7 +57,7 @@ def test_it_shows_what_the_pool_shows_and_its_final_observations(task):
         assert np.array_equal(timestep.terminated(), terminated) and np.array_equal(timestep.truncated(), truncated)
         before = terminated | truncated
         ends = [ends[0] + int(terminated.sum()), ends[1] + int(truncated.sum())]
-    assert ends[1] > 6 and (ends[0] or task == "Pong-v5")
+    assert ends[1] > 1 and (ends[0] or task == "Pong-v5")
 
 
 def test_final_observations_are_those_of_the_episode():
