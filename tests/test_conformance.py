@@ -15,6 +15,7 @@ import aexp_torch as ae
 from aexp_torch.testing import (
     CountingEnv,
     FakeGymEnv,
+    TorchCartPole,
     check_answers,
     check_close,
     check_data,
@@ -110,6 +111,14 @@ def nested() -> CountingEnv:
 
 def holes() -> ae.Env:
     return nested().pipe(ae.DropKeyValue, p=0.4)
+
+
+def atari(num_envs: int = 2, **options) -> ae.AtariEnv:
+    return ae.AtariEnv("breakout", num_envs, img_height=12, img_width=10, **options)
+
+
+def poles(**options) -> ae.TorchEnv:
+    return ae.TorchEnv(TorchCartPole, 3, **options)
 
 
 def images() -> ae.DatasetEnv:
@@ -220,6 +229,13 @@ ROWS = {
     "GymnasiumEnv-one-lane": (lambda: ae.GymnasiumEnv("Acrobot-v1", max_episode_steps=5), "random"),
     "GymnasiumEnv-toy-text": (lambda: ae.GymnasiumEnv("FrozenLake-v1", 4), "random partial"),
     "GymnasiumEnv-dict-tuple-text": (lambda: ae.GymnasiumEnv(FakeGymEnv, 2), "random"),
+    "AtariEnv": (lambda: atari(max_num_frames_per_episode=40), "random shared"),
+    "AtariEnv-one-lane-sticky": (lambda: atari(1, repeat_action_probability=0.25, stack_num=1), "random shared"),
+    "EnvPoolEnv": (lambda: ae.EnvPoolEnv("CartPole-v1", 3), "random partial"),
+    "EnvPoolEnv-nested": (lambda: ae.EnvPoolEnv("CartpoleBalance-v1", 2, max_episode_steps=7), "random"),
+    "TorchEnv-same-step": (poles, "random partial shared"),
+    "TorchEnv-next-step": (lambda: poles(autoreset_mode="next_step"), "random partial shared"),
+    "TorchEnv-one-lane": (lambda: ae.TorchEnv(TorchCartPole, max_episode_steps=5), "random shared"),
     "VNCEnv": (lambda: desktop(), "xvnc"),
     "VNCEnv-lanes": (lambda: desktop(2, keys=["a", "ctrl+c"]), "xvnc"),
     "StarCraft2Env": (lambda: ae.StarCraft2Env(fake_starcraft, 2), ""),
@@ -586,6 +602,9 @@ def test_lane_control(row):
 
 SPAWNED = [
     "GymnasiumEnv-own-vector",
+    "AtariEnv",
+    "EnvPoolEnv",
+    "TorchEnv-same-step",
     "VNCEnv",
     "StarCraft2Env",
     "DatasetEnv-delayed-pass",

@@ -47,7 +47,7 @@ def read_header(text: str, where: Any) -> tuple[Schema, int]:
             leaves = [(tuple(map(str, leaf["path"])), leaf) for leaf in header[side]]
             trees[side] = unflatten([(path, _spec(leaf)) for path, leaf in leaves]) or {}
             modalities[side] = unflatten([(path, Modality(*leaf["modality"])) for path, leaf in leaves]) or {}
-        spec = EnvSpec(**trees, modalities=modalities, num_envs=int(header["num_envs"]))
+        spec = EnvSpec(trees["observation"], trees["action"], modalities=modalities, num_envs=int(header["num_envs"]))
         schema = Schema(str(header["source"]), spec)
         columns = [(column["name"], column["dtype"], tuple(column["shape"])) for column in header["columns"]]
         if columns != [(name, dtype.str, shape) for name, dtype, shape, _ in schema.columns]:

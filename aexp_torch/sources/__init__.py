@@ -15,7 +15,13 @@ from aexp_torch.sources.imaginary import Imaginary
 from aexp_torch.sources.recognize import to_source
 from aexp_torch.sources.restorable import Restorable
 from aexp_torch.sources.simulator import SimulatorEnv
-__all__ = ["AtariEnv", "BatchedSimulator",]
+from aexp_torch.sources.starcraft import StarCraft2Env
+from aexp_torch.sources.torch_env import BatchedSimulator, TorchEnv
+from aexp_torch.sources.vnc import VNCEnv
+
+__all__ = [
+    "AtariEnv",
+    "BatchedSimulator",
     "DatasetEnv",
     "EnvPoolEnv",
     "GymnasiumEnv",

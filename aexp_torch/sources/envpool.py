@@ -119,7 +119,7 @@ class EnvPoolEnv(SimulatorEnv):
         spaces = {"observation": self._pool.single_observation_space, "action": self._pool.single_action_space}
         spec = {side: map_tree(_mended, space_to_spec(space, side)) for side, space in spaces.items()}
         modalities = {side: space_modalities(space, side) for side, space in spaces.items()}
-        return {self.name: EnvSpec(**spec, modalities=modalities, num_envs=self.num_envs)}
+        return {self.name: EnvSpec(spec["observation"], spec["action"], modalities=modalities, num_envs=self.num_envs)}
 
 
 def _mended(spec: specs.Array) -> specs.Array:

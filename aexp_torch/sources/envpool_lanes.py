@@ -51,19 +51,21 @@ class EnvPoolLanes(Lanes):
     def step(self, action: dict, done: np.ndarray, active: np.ndarray | None) -> Outcome:
         """Steps lanes."""
         if active is None or active.all():
-            return self._step(action, self._everyone)
+            return self._step(action, self._everyone, done)
         chosen = from_numpy(active)
-        outcome = self._step(map_tree(lambda leaf: leaf[chosen], action), _ids(active))
+        outcome = self._step(map_tree(lambda leaf: leaf[chosen], action), _ids(active), done[active])
         over, reward, discount = np.zeros((3, self._num_envs), FLOAT32)
         over[active], reward[active], discount[active] = outcome.done, outcome.reward, outcome.discount
         return Outcome(self._spread(outcome.observation, active), reward, over.astype(bool), discount)
 
-    def _step(self, action: dict, ids: np.ndarray) -> Outcome:
+    def _step(self, action: dict, ids: np.ndarray, before: np.ndarray) -> Outcome:
         self._send([ids, ids, np.ascontiguousarray(self._write(action), self._dtype)])
         values = self._recv()
         reward, done, truncated = values[self._reward], values[self._done], values[self._truncated]
         if reward.dtype is not FLOAT32:
             reward = reward.astype(FLOAT32)
+        if before.any():  # tasks of dm_control pay for a reset
+            reward = np.where(before, np.float32(0), reward)
         return Outcome(self._observation(values), reward, done, (truncated | ~done).astype(FLOAT32))
 
     def _observation(self, values: list[np.ndarray]) -> dict:

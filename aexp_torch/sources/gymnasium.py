@@ -81,7 +81,7 @@ class GymnasiumEnv(SimulatorEnv):
     def _choose(self, vectorization: str) -> str:
         """Checks what can be known before anything runs, and turns "auto" into a choice."""
         if isinstance(self.id_or_factory, str):
-            own = _registered(self.id_or_factory).vector_entry_point is not None
+            own = registered(self.id_or_factory).vector_entry_point is not None
         elif callable(self.id_or_factory):
             own = False
         elif _is_live(self.id_or_factory):
@@ -115,7 +115,7 @@ class GymnasiumEnv(SimulatorEnv):
     def max_episode_steps(self) -> int | None:
         """The time limit that the environment is registered with."""
         if isinstance(self.id_or_factory, str):
-            return self.kwargs.get("max_episode_steps") or _registered(self.id_or_factory).max_episode_steps
+            return self.kwargs.get("max_episode_steps") or registered(self.id_or_factory).max_episode_steps
         return None
 
     def open_lanes(self) -> Lanes:
@@ -131,10 +131,11 @@ class GymnasiumEnv(SimulatorEnv):
 
         spec = {side: space_to_spec(space, side) for side, space in self._spaces.items()}
         modalities = {side: space_modalities(space, side) for side, space in self._spaces.items()}
-        return {self.name: EnvSpec(**spec, modalities=modalities, num_envs=self.num_envs)}
+        return {self.name: EnvSpec(spec["observation"], spec["action"], modalities=modalities, num_envs=self.num_envs)}
 
 
-def _registered(env_id: str) -> "gymnasium.envs.registration.EnvSpec":
+def registered(env_id: str, who: str = "GymnasiumEnv") -> "gymnasium.envs.registration.EnvSpec":
+    """Returns what Gymnasium knows of an id, or names it."""
     import gymnasium
 
     try:
@@ -151,7 +152,7 @@ def _registered(env_id: str) -> "gymnasium.envs.registration.EnvSpec":
                 return gymnasium.spec(name)
     hint = ' Atari games need ale_py: pip install "aexp-torch[atari]".' if name.startswith("ALE/") else ""
     raise SpecError(
-        f"GymnasiumEnv: expected the id of a registered environment, got {env_id!r}: {unknown}. Environments of other"
+        f"{who}: expected the id of a registered environment, got {env_id!r}: {unknown}. Environments of other"
         f" packages are registered when those are imported: 'package:Name-v0' does it.{hint}"
     ) from unknown
 

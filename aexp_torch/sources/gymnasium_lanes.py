@@ -83,7 +83,8 @@ class AtariLanes(OwnVector):
 
     def reset(self, seeds: list[int] | None, active: np.ndarray | None) -> dict:
         """Resets all lanes; seeds of ALE have 31 bits."""
-        observation, _ = self._vector.reset(seed=None if seeds is None else np.array(seeds) % 2**31)
+        given: Any = None if seeds is None else np.array(seeds) % 2**31
+        observation, _ = self._vector.reset(seed=given)
         return self._read(observation)
 
     def why_not_resumable(self) -> str | None:

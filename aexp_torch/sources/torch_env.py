@@ -89,6 +89,8 @@ class TorchEnv(SimulatorEnv):
 
     vectorization = "own"
     snapshots = False
+    _lanes: TorchLanes
+    _done: Any  # a tensor: bool [B], on the device
 
     def __init__(
         self,
@@ -148,9 +150,10 @@ class TorchEnv(SimulatorEnv):
     def step(self, action: dict, lanes: Tensor | None = None) -> TimeStep:
         """Steps all lanes; those that ended before start a new episode instead."""
         before = self._done
-        observation, reward, self._done, discount = self._lanes.step(action, before, None)
+        outcome: Any = self._lanes.step(action, before, None)
+        self._done = outcome.done
         step_type = self._done.to(torch.int8) - before.to(torch.int8) + 1
-        return self._checked(TimeStep(step_type, reward, discount, observation))
+        return self._checked(TimeStep(step_type, outcome.reward, outcome.discount, outcome.observation))
 
     def _checked(self, timestep: TimeStep) -> TimeStep:
         if self._unchecked:

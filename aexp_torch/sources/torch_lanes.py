@@ -58,8 +58,9 @@ class TorchLanes(Lanes):
                     f"TorchEnv: expected single_observation_space and single_action_space of {self._name!r}, it has"
                     f" {spaces}. Give specs=EnvSpec(observation, action)."
                 )
-            trees = {side: space_to_spec(spaces[side], side) for side in sides}
-            specs = EnvSpec(**trees, modalities={side: space_modalities(spaces[side], side) for side in sides})
+            observation, action = (space_to_spec(spaces[side], side) for side in sides)
+            modalities = {side: space_modalities(spaces[side], side) for side in sides}
+            specs = EnvSpec(observation, action, modalities=modalities)
         return replace(specs, num_envs=self.num_envs, device=str(self.device))
 
     def reset(self, seeds: list[int] | None, active: Any) -> dict:
@@ -84,7 +85,8 @@ class TorchLanes(Lanes):
             observation = map_tree(torch.clone, _tree(observation))
         self.shown = observation
         reward = torch.where(done, 0.0, reward.to(torch.float32))
-        return Outcome(observation, reward, over, (~(terminated & over)).to(torch.float32))
+        signals: Any = (reward, over, (~(terminated & over)).to(torch.float32))
+        return Outcome(observation, *signals)
 
     def _five(self, result: Any) -> Any:
         if not isinstance(result, tuple) or len(result) != 5:

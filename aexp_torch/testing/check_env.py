@@ -11,7 +11,7 @@ from aexp_torch.testing.check_streams import (
     check_spawn,
 )
 from aexp_torch.testing.check_timesteps import check_data, check_episodes, check_signals
-from aexp_torch.testing.rollout import Make, fresh
+from aexp_torch.testing.rollout import Make
 
 __all__ = ["check_env"]
 
@@ -49,8 +49,7 @@ def check_env(
     check_answers(make)
     check_missing_answer(make)
     check_seeds(make, random=random)
-    if fresh(make).resumable:
-        check_restore(make, restore_steps)
+    check_restore(make, restore_steps)
     check_recipe(make)
     check_close(make)
     check_lane_control(make, independent=independent_lanes)

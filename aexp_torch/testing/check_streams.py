@@ -68,8 +68,15 @@ def check_restore(make: Make, num_steps: int = 10) -> None:
     """Checks that a state taken at any step, loaded into a fresh environment, gives the rest bit for bit.
 
     States are taken before the first reset, with the answer pending, and with the answer given; they travel through
-    `torch.save` and `torch.load(weights_only=True)`. One is loaded into an environment that has moved on, too.
+    `torch.save` and `torch.load(weights_only=True)`. One is loaded into an environment that has moved on, too. An
+    environment that is not `resumable` must refuse to give a state, and say why.
     """
+    env = fresh(make)
+    env.reset()
+    if not env.resumable:
+        _check_refusal(env)
+        return
+    env.close()
     env = fresh(make)
     env.open()
     states = [(0, False, _save(env))]
@@ -84,6 +91,17 @@ def check_restore(make: Make, num_steps: int = 10) -> None:
         _check_rest(fresh(make), timesteps, shown, answered, state)
     for shown, answered, state in states[:4]:
         _check_rest(env, timesteps, shown, answered, state)
+
+
+def _check_refusal(env: Env) -> None:
+    do = "Raise a SpecError that names what stands in the way, or be resumable."
+    try:
+        env.state_dict()
+    except SpecError as error:
+        require(len(str(error)) > 20, env, "the reason", "in the error of state_dict()", error, do)
+    else:
+        require(False, env, "a SpecError", "from state_dict(), since it is not resumable", "a state", do)
+    env.close()
 
 
 def _check_rest(env: Env, timesteps: list[TimeStep], shown: int, answered: bool, state: bytes) -> None:
