@@ -20,6 +20,7 @@ PACKAGES = (
     "tensordict",
     "stable-baselines3",
     "envpool",
+    "ale-py",
 )
 
 
