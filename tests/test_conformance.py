@@ -114,7 +114,7 @@ def holes() -> ae.Env:
 
 
 def atari(num_envs: int = 2, **options) -> ae.AtariEnv:
-    return ae.AtariEnv("breakout", num_envs, img_height=12, img_width=10, **options)
+    return ae.AtariEnv("breakout", num_envs, img_height=12, img_width=10, noop_max=4, **options)
 
 
 def poles(**options) -> ae.TorchEnv:

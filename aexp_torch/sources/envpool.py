@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from dm_env import specs
 
-from aexp_torch.errors import SpecError
+from aexp_torch.errors import MissingDependencyError, SpecError
 from aexp_torch.provider import import_provider
 from aexp_torch.sources.lanes import Lanes
 from aexp_torch.sources.simulator import SimulatorEnv
@@ -46,6 +46,7 @@ class EnvPoolEnv(SimulatorEnv):
 
     Raises:
       SpecError: unknown task or option, or a task of several players, when it is opened.
+      MissingDependencyError: what EnvPool, or the task, needs is not installed.
 
     Source: Weng et al. 2022, "EnvPool: A Highly Parallel Reinforcement Learning Environment Execution Engine".
 
@@ -94,10 +95,13 @@ class EnvPoolEnv(SimulatorEnv):
                 " envpool.list_all_envs()."
             )
         seeds = [seed % 2**31 for seed in self.lane_seeds()]  # EnvPool's are int32
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that bounds are cast to float32
-            self._pool = self._make(envpool, seeds)
-            return EnvPoolLanes(self._pool)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # that bounds are cast to float32
+                self._pool = self._make(envpool, seeds)
+                return EnvPoolLanes(self._pool)
+        except ImportError as error:
+            raise MissingDependencyError(f"EnvPoolEnv({self.task_id!r}): {error}") from error
 
     def _make(self, envpool: Any, seeds: list[int]) -> Any:
         config = envpool.make_spec(self.task_id).config

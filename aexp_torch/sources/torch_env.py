@@ -63,8 +63,9 @@ class TorchEnv(SimulatorEnv):
       before, never that of the next episode.
 
     One seed, that of lane 0, is for the whole batch. Around a live simulator it runs in this process only. `ObserveReward`,
-    `Lambda`, functions, `Interleave` and `Loader` leave everything on the device; stages that count in NumPy
-    (`FrameStack`, `NormalizeObservation` ...), replay buffers and workers want the CPU.
+    `Lambda`, functions, `Interleave` and `Loader` leave everything on the device. Stages that look at observations in
+    NumPy (`FrameStack`, `NormalizeObservation` ...) and replay buffers want the CPU, above
+    `env.pipe(lambda timestep: timestep.to("cpu"))`; `Loader(num_workers=...)` wants a simulator on the CPU.
 
     Args:
       simulator: a `BatchedSimulator`, or a function that makes one.
