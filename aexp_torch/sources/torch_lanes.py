@@ -18,6 +18,7 @@ __all__ = ["TorchLanes"]
 
 FINAL = ("final_observation", "final_obs")
 NEEDS = ("reset", "step", "num_envs", "device")
+MODES = {"samestep": "same_step", "nextstep": "next_step"}
 STATE = ("state_dict", "load_state_dict")
 
 
@@ -146,8 +147,14 @@ class TorchLanes(Lanes):
 
 
 def _mode(core: Any) -> str:
-    mode = (getattr(core, "metadata", None) or {}).get("autoreset_mode", "same_step")
-    return "next_step" if "next" in str(getattr(mode, "value", mode)).lower() else "same_step"
+    mode = (getattr(core, "metadata", None) or {}).get("autoreset_mode", "SameStep")
+    words = str(getattr(mode, "value", mode)).lower().replace("_", "")
+    if words not in MODES:
+        raise SpecError(
+            f"TorchEnv: expected a simulator that resets lanes which have ended, {type(core).__name__} has"
+            f" metadata['autoreset_mode'] = {mode!r}. Make it with SAME_STEP or NEXT_STEP, or give autoreset=."
+        )
+    return MODES[words]
 
 
 def _tree(data: Any) -> dict:

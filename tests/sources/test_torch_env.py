@@ -92,6 +92,11 @@ def test_a_final_observation_that_is_lost_is_that_before():
     assert counts(env, 3) == [(0, 0, 1, 0), (1, 1, 1, 1), (2, 2, 0, 1), (0, 0, 1, 0)]
 
 
+def test_the_mode_is_gymnasiums_too():
+    lanes = [ae.TorchEnv(Counter, LANES, specs=COUNTS, mode=mode) for mode in gymnasium.vector.AutoresetMode][:2]
+    assert [env.open() or env._lanes._same_step for env in lanes] == [False, True]
+
+
 @MODES
 def test_lanes_end_on_their_own_and_nothing_that_was_shown_changes(mode):
     env = ae.TorchEnv(Counter, LANES, specs=COUNTS, mode=mode)
@@ -327,6 +332,10 @@ class Doubles(Counter):
         (
             lambda: ae.TorchEnv(lambda num_envs: Counter(3), 2, specs=COUNTS),
             "expected 2 lanes of '<lambda>', it made 3",
+        ),
+        (
+            lambda: ae.TorchEnv(Counter, 2, specs=COUNTS, mode="disabled"),
+            "a simulator that resets lanes .* = 'disabled'",
         ),
         (lambda: ae.TorchEnv(FourValues, 2, specs=COUNTS), "expected observation, reward, .* got 4 values"),
         (
