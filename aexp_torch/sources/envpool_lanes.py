@@ -16,6 +16,7 @@ from aexp_torch.specs.tree import map_tree, unflatten
 
 __all__ = ["EnvPoolLanes"]
 
+count_nonzero = np.count_nonzero
 FLOAT32 = np.dtype(np.float32)
 
 
@@ -31,14 +32,13 @@ class EnvPoolLanes(Lanes):
         self._send, self._recv, self._reset = pool._send, pool._recv, pool._reset
         self._read = batch_reader(pool.single_observation_space, "observation")
         self._write = action_writer(pool.single_action_space, "action")
+        self._ones = np.ones(self._num_envs, FLOAT32)
         self._dtype = np.dtype(pool.spec.action_array_spec["action"].dtype)
         places = {key: place for place, key in enumerate(pool._state_keys)}
         self._reward, self._done, self._truncated = places["reward"], places["done"], places["trunc"]
         leaves = {key: place for key, place in places.items() if key.partition(":")[0] == "obs"}
         self._leaves = [(tuple(key[4:].replace(":", ".").split(".")), place) for key, place in leaves.items()]
-        if not isinstance(pool.single_observation_space, spaces.Dict):
-            ((_, self._leaf),) = self._leaves
-            self._observation = self._single_leaf  # type: ignore[method-assign]
+        self._leaf = None if isinstance(pool.single_observation_space, spaces.Dict) else self._leaves[0][1]
 
     def reset(self, seeds: list[int] | None, active: np.ndarray | None) -> dict:
         """Resets lanes."""
@@ -59,20 +59,22 @@ class EnvPoolLanes(Lanes):
         return Outcome(self._spread(outcome.observation, active), reward, over.astype(bool), discount)
 
     def _step(self, action: dict, ids: np.ndarray, before: np.ndarray) -> Outcome:
-        self._send([ids, ids, np.ascontiguousarray(self._write(action), self._dtype)])
+        self._send([ids, ids, self._write(action).astype(self._dtype, "C")])
         values = self._recv()
-        reward, done, truncated = values[self._reward], values[self._done], values[self._truncated]
+        reward, done = values[self._reward], values[self._done]
         if reward.dtype is not FLOAT32:
             reward = reward.astype(FLOAT32)
-        if before.any():  # tasks of dm_control pay for a reset
+        if count_nonzero(before):  # tasks of dm_control pay for a reset
             reward = np.where(before, np.float32(0), reward)
-        return Outcome(self._observation(values), reward, done, (truncated | ~done).astype(FLOAT32))
+        discount = self._ones[: len(ids)].copy()  # an eighth of the time of np.ones
+        if count_nonzero(done):  # a third of the time of done.any()
+            discount[done & ~values[self._truncated]] = 0
+        return Outcome(self._observation(values), reward, done, discount)
 
     def _observation(self, values: list[np.ndarray]) -> dict:
+        if self._leaf is not None:
+            return self._read(values[self._leaf])
         return self._read(unflatten([(path, values[place]) for path, place in self._leaves]))
-
-    def _single_leaf(self, values: list[np.ndarray]) -> dict:
-        return self._read(values[self._leaf])
 
     def _spread(self, observation: dict, active: np.ndarray) -> dict:
         """Puts the rows that came where their lanes are."""
