@@ -53,6 +53,8 @@ class AtariEnv(SimulatorEnv):
       seed: S of the lane seeds.
       on_missing: as for every Env.
       feedback_timeout: as for every Env, in seconds.
+      on_broken: what becomes of a simulator that raises while it runs, as for every `SimulatorEnv`.
+      max_broken: with "restart": how many may break.
       options: see above, and `ale_py.vector_env.AtariVectorEnv`.
 
     Raises:
@@ -78,9 +80,12 @@ class AtariEnv(SimulatorEnv):
         seed: int = 0,
         on_missing: Literal["error", "repeat", "sample"] = "error",
         feedback_timeout: float = 60.0,
+        on_broken: Literal["raise", "restart"] = "raise",
+        max_broken: int | None = 10,
         **options: Any,
     ):
-        super().__init__(num_envs, name or game, seed=seed, on_missing=on_missing, feedback_timeout=feedback_timeout)
+        settings: dict[str, Any] = {"seed": seed, "on_missing": on_missing, "feedback_timeout": feedback_timeout}
+        super().__init__(num_envs, name or game, on_broken=on_broken, max_broken=max_broken, **settings)
         self.game, self.options = game, {"reward_clipping": False, **options}
 
     def open_lanes(self) -> Lanes:

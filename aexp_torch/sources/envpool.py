@@ -42,6 +42,8 @@ class EnvPoolEnv(SimulatorEnv):
       seed: S of the lane seeds.
       on_missing: as for every Env.
       feedback_timeout: as for every Env, in seconds.
+      on_broken: what becomes of a simulator that raises while it runs, as for every `SimulatorEnv`.
+      max_broken: with "restart": how many may break.
       options: the task's own for `envpool.make_gymnasium`: `num_threads`, `max_episode_steps`, `frame_skip`, `stack_num` ...
 
     Raises:
@@ -69,9 +71,12 @@ class EnvPoolEnv(SimulatorEnv):
         seed: int = 0,
         on_missing: Literal["error", "repeat", "sample"] = "error",
         feedback_timeout: float = 60.0,
+        on_broken: Literal["raise", "restart"] = "raise",
+        max_broken: int | None = 10,
         **options: Any,
     ):
-        super().__init__(num_envs, name or task_id, seed=seed, on_missing=on_missing, feedback_timeout=feedback_timeout)
+        settings: dict[str, Any] = {"seed": seed, "on_missing": on_missing, "feedback_timeout": feedback_timeout}
+        super().__init__(num_envs, name or task_id, on_broken=on_broken, max_broken=max_broken, **settings)
         for option in options.keys() & OURS.keys():
             raise SpecError(f"EnvPoolEnv: expected options of {task_id!r}, got {option!r}: {OURS[option]}.")
         self.task_id, self.options = task_id, options

@@ -185,6 +185,26 @@ def test_it_has_no_state_and_says_so():
         env.state_dict()
 
 
+@pytest.mark.parametrize(
+    "make", [lambda **options: ae.EnvPoolEnv(*CART, **options), lambda **options: ae.AtariEnv("pong", 3, **options)]
+)
+def test_what_breaks_is_made_anew(make):
+    env = make(on_broken="restart")
+    push = torch.ones(3, dtype=torch.int64)
+    env.reset()
+    env.step(push)
+
+    def breaks(*arguments):
+        raise RuntimeError("the pool is empty")
+
+    env._lanes._lanes.step = breaks
+    with pytest.warns(UserWarning, match="the pool is empty"):
+        types = [env.step(push).step_type.tolist() for _ in range(3)]
+    assert types == [[2] * 3, [0] * 3, [1] * 3] and env.broken == {env.name: 1}
+    with pytest.raises(SpecError, match="gives no state"):
+        env.state_dict()
+
+
 def test_a_live_pool():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
