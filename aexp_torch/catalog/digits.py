@@ -4,14 +4,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from aexp_torch.errors import SpecError
+from aexp_torch.catalog.prepared import Columns, Split, prepared
 from aexp_torch.sources.dataset import DatasetEnv
 
 __all__ = ["digits"]
 
 
 def digits(
-    split: Literal["train", "test", "all"] = "train",
+    split: Split = "train",
     batch_size: int = 64,
     epochs: int | None = None,
     shuffle: bool = True,
@@ -38,13 +38,11 @@ def digits(
     Source: E. Alpaydin, C. Kaynak (1998), Optical Recognition of Handwritten Digits, UCI Machine Learning Repository,
     as it comes with scikit-learn.
     """
-    if split not in ("train", "test", "all"):
-        raise SpecError(f"digits: expected split 'train', 'test' or 'all', got {split!r}.")
-    options = {"epochs": epochs, "shuffle": shuffle, "mode": mode, "loss": loss, "name": name, **options}
-    return DatasetEnv(_read(split), batch_size=batch_size, **options)
+    options = {"epochs": epochs, "shuffle": shuffle, "mode": mode, "loss": loss, **options}
+    return prepared(_read, split, name, classes=10, batch_size=batch_size, **options)
 
 
-def _read(split: str) -> dict[str, np.ndarray]:
+def _read(split: str) -> Columns:
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
