@@ -5,6 +5,18 @@ To add an agent: one file in `agents/`, complete and readable alone. To add a ca
 What a stream is, and how answers travel, belongs in `aexp_torch`.
 """
 
-from lightning_modules.datamodule import ExperienceDataModule
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lightning_modules.datamodule import ExperienceDataModule
 
 __all__ = ["ExperienceDataModule"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports Lightning when the DataModule is asked for: `aexp list` does without."""
+    if name == "ExperienceDataModule":
+        from lightning_modules.datamodule import ExperienceDataModule
+
+        return ExperienceDataModule
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,6 +8,20 @@ How a provider's data is read belongs in `sources`.
 from aexp_torch.catalog.digits import digits
 from aexp_torch.catalog.entry import Entry
 from aexp_torch.catalog.registry import entries, find, register
-from aexp_torch.catalog.tags import Filter, Tag, domains, matches, tags_of
+from aexp_torch.catalog.tags import DOMAINS, Filter, Tag, domains, matches, near, tags_of, unmatched
 
-__all__ = ["Entry", "Filter", "Tag", "digits", "domains", "entries", "find", "matches", "register", "tags_of"]
+__all__ = [
+    "DOMAINS",
+    "Entry",
+    "Filter",
+    "Tag",
+    "digits",
+    "domains",
+    "entries",
+    "find",
+    "matches",
+    "near",
+    "register",
+    "tags_of",
+    "unmatched",
+]

@@ -27,8 +27,11 @@ __all__ = [
 
 NUM_SAMPLES = 4000
 TEXT = Modality("sequence", "categorical", "text")
-ONES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
-TENS = ["-", "-", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+ONES = """
+    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
+    nineteen
+"""
+TENS = "- - twenty thirty forty fifty sixty seventy eighty ninety"
 ROMAN = (
     (1000, "M"),
     (900, "CM"),
@@ -178,7 +181,7 @@ def _to_class(make: Make, x: int, classes: int, split: Split, name: str, options
 
 def _generated(make: Make, x: int, y: int | None, split: str) -> Columns:
     """Returns different questions, so that none of the test split is in the training split."""
-    rng, known = np.random.default_rng(0), {}
+    rng, known = np.random.default_rng(0), dict[str, str | int]()
     while len(known) < NUM_SAMPLES:
         question, answer = make(rng)
         known[question] = answer
@@ -218,9 +221,9 @@ def _in_words(rng: np.random.Generator) -> tuple[str, str]:
 
 def _words(number: int) -> str:
     if number < 20:
-        return ONES[number]
+        return ONES.split()[number]
     if number < 100:
-        return TENS[number // 10] + (f"-{ONES[number % 10]}" if number % 10 else "")
+        return TENS.split()[number // 10] + (f"-{ONES.split()[number % 10]}" if number % 10 else "")
     size, unit = (100, "hundred") if number < 1000 else (1000, "thousand")
     rest = f" {_words(number % size)}" if number % size else ""
     return f"{_words(number // size)} {unit}{rest}"
@@ -246,7 +249,7 @@ def _odd(rng: np.random.Generator) -> tuple[str, int]:
 
 
 def _bracketed(rng: np.random.Generator) -> tuple[str, int]:
-    pairs, text, open_ones = ("()", "[]", "{}"), "", []
+    pairs, text, open_ones = ("()", "[]", "{}"), "", list[str]()
     length = 2 * int(rng.integers(2, 13))
     while len(text) < length:
         must_close = len(open_ones) == length - len(text)

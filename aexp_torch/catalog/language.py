@@ -128,8 +128,8 @@ def python_names(split: Split = "train", name: str = "python_names", **options: 
 def scripts(split: Split = "train", name: str = "scripts", **options: Any) -> DatasetEnv:
     """Streams letters in 24 writing systems: x uint8 [24] (eight letters in UTF-8), y int64, the index in `SCRIPTS`.
 
-    200 strings of random letters (from a fixed seed) for each. Which letters there are depends on the version of Python; marks
-    and letters beyond the basic plane are left out.
+    200 strings of random letters (from a fixed seed) for each. Which letters there are depends on the version of Python;
+    marks and letters beyond the basic plane are left out.
 
     Args:
       split: four fifths for training, one for testing, stratified by class; or all.

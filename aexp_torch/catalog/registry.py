@@ -54,7 +54,7 @@ def find(name: str) -> Entry:
         folded = {known_name.lower(): known_name for known_name in known}
         inside = [full for folded_name, full in folded.items() if name.lower() in folded_name and len(name) > 2]
         alike = [folded[match] for match in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.5)]
-        meant = list(dict.fromkeys([*alike, *sorted(inside, key=len)]))[:3]
+        meant = list(dict.fromkeys([*sorted(inside, key=len)[:2], *alike]))[:3]
         hint = f" Did you mean {' or '.join(map(repr, meant))}?" if meant else ""
         raise SpecError(f"catalogue: expected one of {len(known)} names (`aexp list` shows them), got {name!r}.{hint}")
     return known[name]

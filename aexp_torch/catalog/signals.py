@@ -84,7 +84,7 @@ def eeg(split: Split = "train", name: str = "eeg", context: int = 32, **options:
 def _tones(split: str) -> Columns:
     rng, num = np.random.default_rng(0), 1000
     kind = np.arange(num) % 4
-    pitch, loudness, phase = (rng.uniform(*limits, (num, 1)) for limits in ((110, 880), (0.3, 0.9), (0, 1)))
+    pitch, loudness, phase = (rng.uniform(low, high, (num, 1)) for low, high in ((110, 880), (0.3, 0.9), (0, 1)))
     turns = (pitch * np.arange(1000) / RATE + phase) % 1
     waves = (np.sin(2 * np.pi * turns), np.sign(0.5 - turns), 2 * turns - 1, 4 * np.abs(turns - 0.5) - 1)
     tones = loudness * np.choose(kind[:, None], waves) + rng.normal(0, 0.02, turns.shape)

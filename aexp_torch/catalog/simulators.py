@@ -238,14 +238,13 @@ def _pettingzoo(family: str, name: str) -> Entry:
     if name in CARDS:
         tags = ("multiagent.cards", "game.cards")
     modules = ("multi_agent_ale_py", "ale_py") if family == "atari" else PETTINGZOO_MODULES.get(name, ())
-    covered = "pymunk" not in modules and "pyspiel" not in modules  # by the extra
     return Entry(
         f"pettingzoo/{family}/{name}",
         (*tags, KIND, "provider:pettingzoo"),
         "aexp_torch.sources.pettingzoo:PettingZooEnv",
         {"env": f"pettingzoo.{family}.{name}"},
         version=_version(name),
-        extra="pettingzoo" if covered else None,
+        extra="pettingzoo",
         modules=("pettingzoo", *modules),
         licence="MIT",
         instruction=f"Play {name.rpartition('_v')[0].replace('_', ' ')}, for every player.",

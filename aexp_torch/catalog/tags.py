@@ -1,5 +1,6 @@
 """Tags and filters: `domains.image.classification`, "domains.image", "language:en", or any predicate."""
 
+import difflib
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -7,7 +8,22 @@ from typing import Any
 from aexp_torch.env import Env
 from aexp_torch.errors import SpecError
 
-__all__ = ["Filter", "FilterItem", "Tag", "domains", "matches", "tags_of"]
+__all__ = ["DOMAINS", "Filter", "FilterItem", "Tag", "domains", "matches", "near", "tags_of", "unmatched"]
+
+DOMAINS = {  # what a tag begins with; a thing may have several tags
+    "audio": "sounds: speech, music, tones",
+    "control": "physical systems to be controlled, robots among them",
+    "desktop": "programs and screens, to be used with pointer and keys",
+    "game": "games against the rules, a machine or others",
+    "grid": "worlds and puzzles of cells",
+    "image": "pictures, also as what an environment shows",
+    "multiagent": "several agents at once, or in turn",
+    "offline": "recorded interaction, to learn from without an environment",
+    "sequence": "series of numbers",
+    "tabular": "rows of features",
+    "text": "language, code and other strings",
+    "video": "moving pictures",
+}
 
 SEPARATORS = re.compile(r"[._/]")
 
@@ -64,6 +80,55 @@ def matches(item: FilterItem, thing: Any) -> bool:
         return any(tag.lower() == f"{key}:{value}" for tag in tags_of(thing))
     wanted = _parts(value)
     return any(_parts(tag)[: len(wanted)] == wanted for tag in tags_of(thing) if ":" not in tag)
+
+
+def near(item: FilterItem, things: Iterable[Any]) -> list[str]:
+    """Returns up to three tags that things have and that look like a filter item, for "did you mean".
+
+    Args:
+      item: a tag or its string; a predicate is near to nothing.
+      things: entries, Envs, or anything with `tags`.
+
+    >>> from aexp_torch.catalog import entries
+    >>> near("imge.clasification", entries())
+    ['image.classification']
+    """
+    if not isinstance(item, Tag | str):
+        return []
+    key, value = _parsed(item)
+    tags = {tag.lower() for thing in things for tag in tags_of(thing)}
+    if key is not None and key != "domain":
+        return difflib.get_close_matches(f"{key}:{value}", [tag for tag in tags if ":" in tag], 3, 0.6)
+    wanted = ".".join(_parts(value))
+    paths = {
+        ".".join(parts[:depth]) for tag in tags if ":" not in tag for parts in [_parts(tag)] for depth in (1, 2, 3)
+    }
+    same_end = sorted(path for path in paths if path.rpartition(".")[2] == wanted.rpartition(".")[2])
+    alike = difflib.get_close_matches(wanted, sorted(paths), 3, 0.6)
+    return list(dict.fromkeys([*alike, *same_end]))[:3]
+
+
+def unmatched(items: Iterable[FilterItem], things: Iterable[Any], raises: bool = False) -> list[str]:
+    """Returns a sentence for every tag that no thing has, which says what was perhaps meant; none for predicates.
+
+    Args:
+      items: filter items.
+      things: entries, Envs, or anything with `tags`.
+      raises: whether to raise a SpecError with these sentences instead.
+
+    >>> from aexp_torch.catalog import entries
+    >>> unmatched(["image", "txet", "language:fr"], entries())[0]
+    "nothing has the tag 'txet', did you mean 'text'?"
+    """
+    things, said = list(things), []
+    for item in items:
+        if isinstance(item, Tag | str) and not any(matches(item, thing) for thing in things):
+            alike = " or ".join(map(repr, near(item, things)))
+            hint = f", did you mean {alike}?" if alike else ". `aexp list` shows all tags."
+            said.append(f"nothing has the tag {str(item)!r}{hint}")
+    if said and raises:
+        raise SpecError(f"filter: {'; '.join(said)}")
+    return said
 
 
 def _parsed(item: Tag | str) -> tuple[str | None, str]:

@@ -1,0 +1,85 @@
+"""aexp list: names, tags, what they need, and whether they open here."""
+
+import argparse
+from collections import Counter
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from aexp_torch.catalog import Entry, Filter, entries, unmatched
+
+__all__ = ["add_arguments", "run", "size_text"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the filters."""
+    tags = "TAG is a path (image, text.classification), key:value (language:en), or several with commas between"
+    parser.add_argument(
+        "--tags", nargs="+", action="extend", metavar="TAG", help=f"only what has one of these tags. {tags}"
+    )
+    parser.add_argument("--exclude", nargs="+", action="extend", default=[], metavar="TAG", help="not what has a tag")
+    parser.add_argument("--installed", action="store_true", help="only what opens here and now, without a download")
+    parser.add_argument("--names", action="store_true", help="names alone, one a line")
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Prints a table of the entries that the filters admit."""
+    known = entries()
+    include, exclude = _items(arguments.tags), _items(arguments.exclude) or []
+    unmatched([*(include or []), *exclude], known, raises=True)
+    wanted = Filter(include, exclude)
+    chosen = sorted((entry for entry in known if wanted.admits(entry)), key=lambda entry: entry.name.lower())
+    reasons = {entry.name: entry.why_not() for entry in chosen}
+    if arguments.installed:
+        chosen = [entry for entry in chosen if reasons[entry.name] is None]
+    if arguments.names:
+        for entry in chosen:
+            console.print(entry.name, markup=False, highlight=False, soft_wrap=True)
+        return 0
+    if chosen:
+        console.print(_table(chosen, reasons))
+    counts = Counter(reasons[entry.name] for entry in chosen)
+    console.print(f"{len(chosen):,} of {len(known):,} entries, {counts.pop(None, 0):,} open here", highlight=False)
+    for reason, count in counts.most_common():
+        console.print(f"{count:,}: {reason}", markup=False, highlight=False, soft_wrap=True)
+    return 0
+
+
+def _items(given: list[str] | None) -> list[str] | None:
+    return None if given is None else [item for text in given for item in text.split(",") if item]
+
+
+def _table(chosen: list[Entry], reasons: dict[str, str | None]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("name", overflow="fold", ratio=5)
+    table.add_column("tags", ratio=5)
+    table.add_column("extra", ratio=2)
+    table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("here", no_wrap=True)
+    for entry in chosen:
+        tags = ", ".join(tag for tag in entry.tags if ":" not in tag)
+        here = Text("yes", "green") if reasons[entry.name] is None else Text(_in_a_word(entry), "yellow")
+        table.add_row(Text(entry.name, "bold"), tags, entry.extra or "", size_text(entry.size), here)
+    return table
+
+
+def _in_a_word(entry: Entry) -> str:
+    return "download" if entry.why_not(download=True) is None else "no"
+
+
+def size_text(size: int | None) -> str:
+    """Writes a number of bytes for people.
+
+    >>> size_text(11_490_434), size_text(None)
+    ('11 MB', '')
+    """
+    if size is None:
+        return ""
+    value, unit = float(size), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 1000 or unit == "TB":
+            break
+        value /= 1000
+    return f"{value:.2g} {unit}" if value < 10 and unit != "B" else f"{value:.0f} {unit}"
