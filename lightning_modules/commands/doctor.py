@@ -137,7 +137,8 @@ def _problems(requirement, seen: set[str]) -> list[str]:
 
 
 def _version(requirement) -> str:
-    return f"{requirement.name} {metadata.version(requirement.name)}"
+    extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+    return f"{requirement.name}{extras} {metadata.version(requirement.name)}"
 
 
 def _print_catalogue(console: Console) -> None:
