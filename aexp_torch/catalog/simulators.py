@@ -65,6 +65,7 @@ SUITE = {
     "swimmer": ("swimmer6 swimmer15", "Swim to the target."),
     "walker": ("stand walk run", "Stand, walk or run on two legs in the plane."),
 }
+# MiniGrid-WFC-... are left out: they need pictures of patterns that the package does not bring.
 MINIGRID = """
 BlockedUnlockPickup-v0 DistShift1-v0 DistShift2-v0 DoorKey-16x16-v0 DoorKey-5x5-v0 DoorKey-6x6-v0 DoorKey-8x8-v0
 Dynamic-Obstacles-16x16-v0 Dynamic-Obstacles-5x5-v0 Dynamic-Obstacles-6x6-v0 Dynamic-Obstacles-8x8-v0
@@ -79,8 +80,6 @@ ObstructedMaze-1Dlhb-v0 ObstructedMaze-1Q-v0 ObstructedMaze-1Q-v1 ObstructedMaze
 ObstructedMaze-2Dlhb-v0 ObstructedMaze-2Dlhb-v1 ObstructedMaze-2Q-v0 ObstructedMaze-2Q-v1 ObstructedMaze-Full-v0
 ObstructedMaze-Full-v1 Playground-v0 PutNear-6x6-N2-v0 PutNear-8x8-N3-v0 RedBlueDoors-6x6-v0 RedBlueDoors-8x8-v0
 SimpleCrossingS11N5-v0 SimpleCrossingS9N1-v0 SimpleCrossingS9N2-v0 SimpleCrossingS9N3-v0 Unlock-v0 UnlockPickup-v0
-WFC-DungeonMazeScaled-v0 WFC-MazeSimple-v0 WFC-ObstaclesAngular-v0 WFC-ObstaclesBlackdots-v0 WFC-ObstaclesHogs3-v0
-WFC-RoomsFabric-v0
 """
 BABYAI = """
 ActionObjDoor-v0 BlockedUnlockPickup-v0 BossLevel-v0 BossLevelNoUnlock-v0 FindObjS5-v0 FindObjS6-v0 FindObjS7-v0
@@ -206,7 +205,7 @@ def _suite(domain: str, task: str, instruction: str) -> Entry:
         f"dm_control/{domain}-{task}",
         ("control.continuous.mujoco", "control.robot", KIND, "provider:dm_control"),
         "aexp_torch.sources.dm_env:DmEnv",
-        {"id_or_factory": f"{domain}/{task}"},
+        {"name_or_factory": f"{domain}/{task}"},
         extra="dm_control",
         modules=("dm_control", "mujoco"),
         licence="Apache-2.0",

@@ -32,7 +32,7 @@ REGISTERED = {
     "minigrid": """
         import gymnasium, minigrid
         gymnasium.register_envs(minigrid)
-        found = [name for name in gymnasium.registry if name.startswith(("MiniGrid-", "BabyAI-"))]
+        found = [name for name in gymnasium.registry if name.startswith(("MiniGrid-", "BabyAI-")) and "WFC" not in name]
     """,
     "dm_control": """
         from dm_control import suite
