@@ -34,7 +34,10 @@ from lightning_modules.datamodule import ExperienceDataModule
 __all__ = ["main"]
 
 CONFIGS = Path(__file__).parent / "configs"
-DESCRIPTION = "Trains agents on environments and datasets, alone or mixed. `aexp fit` alone learns CartPole and digits."
+DESCRIPTION = (
+    "Trains agents on environments and datasets, alone or mixed. `aexp fit` alone learns CartPole and digits."
+    " Beside training: `aexp list` (what is ready-made), `aexp show NAME`, `aexp doctor` (what is missing)."
+)
 WRONG, INTERRUPTED = 2, 130  # exit codes
 
 

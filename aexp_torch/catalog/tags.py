@@ -90,7 +90,7 @@ def near(item: FilterItem, things: Iterable[Any]) -> list[str]:
       things: entries, Envs, or anything with `tags`.
 
     >>> from aexp_torch.catalog import entries
-    >>> near("imge.clasification", entries())
+    >>> near("imag.classification", entries())
     ['image.classification']
     """
     if not isinstance(item, Tag | str):

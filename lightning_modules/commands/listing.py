@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from aexp_torch.catalog import Entry, Filter, entries, unmatched
+from aexp_torch.catalog import DOMAINS, Entry, Filter, entries, unmatched
 
 __all__ = ["add_arguments", "run", "size_text"]
 
@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--exclude", nargs="+", action="extend", default=[], metavar="TAG", help="not what has a tag")
     parser.add_argument("--installed", action="store_true", help="only what opens here and now, without a download")
+    parser.epilog = f"Tags begin with a domain: {', '.join(DOMAINS)}."
     parser.add_argument("--names", action="store_true", help="names alone, one a line")
 
 

@@ -109,7 +109,7 @@ def test_an_empty_string_is_refused(empty):
 def test_near_tags():
     known = [CAPTIONS, thing("image.classification"), thing("game.atari", "multiagent.atari")]
     assert near("imge", known) == ["image"]
-    assert near("domains.image.clasification", known)[0] == "image.classification"
+    assert near("domains.imag.classification", known)[0] == "image.classification"
     assert near(domains.image_captionning, known)[0] == "image.captioning"
     assert near("language:eng", known) == ["language:en"]
     assert near("atari", known) == ["game.atari", "multiagent.atari"]
