@@ -127,7 +127,7 @@ PETTINGZOO_MODULES = {  # beside pettingzoo itself
     "multiwalker_v9": ("pygame", "Box2D"),
     "pursuit_v5": ("pygame", "scipy"),
 }
-ENVPOOL = {
+ENVPOOL = {  # what no other provider here has, and what leaves no files behind
     "Jumanji/BinPack-v2": ("control.optimization", "Pack the boxes into the container."),
     "Jumanji/CVRP-v1": ("control.optimization", "Serve all customers on short tours."),
     "Jumanji/FlatPack-v0": ("grid.puzzle", "Fill the grid with the blocks."),
@@ -146,12 +146,6 @@ ENVPOOL = {
     "Jumanji/TSP-v1": ("control.optimization", "Visit all cities on a short tour."),
     "highway-v0": ("control.driving", "Drive fast without a collision."),
     "parking-v0": ("control.driving", "Park the car."),
-    "Basic-v1": ("game.shooter", "Shoot the monster."),
-    "DeadlyCorridor-v1": ("game.shooter", "Get through the corridor."),
-    "DefendTheCenter-v1": ("game.shooter", "Defend yourself on all sides."),
-    "HealthGathering-v1": ("game.shooter", "Gather what heals."),
-    "MyWayHome-v1": ("game.shooter", "Find the way home."),
-    "TakeCover-v1": ("game.shooter", "Evade the fire."),
 }
 
 
@@ -255,7 +249,7 @@ def _pettingzoo(family: str, name: str) -> Entry:
 def _envpool(task: str, tag: str, instruction: str) -> Entry:
     return Entry(
         f"envpool/{task}",
-        (tag, *(("image.game",) if tag == "game.shooter" else ()), KIND, "provider:envpool"),
+        (tag, KIND, "provider:envpool"),
         "aexp_torch.sources.envpool:EnvPoolEnv",
         {"task_id": task},
         version=_version(task),

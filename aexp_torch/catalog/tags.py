@@ -90,8 +90,8 @@ def near(item: FilterItem, things: Iterable[Any]) -> list[str]:
       things: entries, Envs, or anything with `tags`.
 
     >>> from aexp_torch.catalog import entries
-    >>> near("image.rotaton", entries())
-    ['image.rotation']
+    >>> near("txet", entries())
+    ['text']
     """
     if not isinstance(item, Tag | str):
         return []

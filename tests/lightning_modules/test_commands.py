@@ -348,7 +348,7 @@ def test_the_package_still_gives_the_datamodule():
 
 
 def test_misspelt_commands(capsys):
-    assert error_of(capsys, "shwo") == "aexp: no such command 'shwo'. Did you mean show?\n"
+    assert error_of(capsys, "showw") == "aexp: no such command 'shwo'. Did you mean show?\n"
     assert "fit" in fails(capsys, "fat").err  # said by what trains
 
 
