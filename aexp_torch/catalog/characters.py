@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from aexp_torch.catalog.prepared import Columns, Split, part_of, prepared, text_column
+from aexp_torch.catalog.prepared import Columns, Split, part_of, prepared, shipped, text_column
 from aexp_torch.sources.dataset import DatasetEnv
 
 __all__ = ["CHARACTERS", "FAMILIES", "characters", "fonts", "printed_words"]
@@ -101,10 +101,9 @@ def _words(split: str) -> Columns:
 
 
 def _pen(style: str) -> Any:
-    import matplotlib
     from matplotlib.ft2font import FT2Font
 
-    return FT2Font(f"{matplotlib.get_data_path()}/fonts/ttf/{style}.ttf")
+    return FT2Font(str(shipped("matplotlib", f"mpl-data/fonts/ttf/{style}.ttf")))
 
 
 def _draw(pen: Any, text: str, size: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from aexp_torch.catalog.prepared import Columns, Split, part_of, prepared
+from aexp_torch.catalog.prepared import Columns, Split, part_of, prepared, shipped
 from aexp_torch.sources.dataset import DatasetEnv
 
 __all__ = ["photo_colors", "photo_inpainting", "photo_rotation", "photo_super_resolution", "photos"]
@@ -86,11 +86,12 @@ def photo_super_resolution(split: Split = "train", name: str = "photo_super_reso
 
 def _tiles(size: int = SIZE) -> Columns:
     """Returns all tiles [N, size, size, 3], and of which photograph each is [N]."""
-    from sklearn.datasets import load_sample_image
+    from PIL import Image
 
     tiles = []
     for photograph in ("china.jpg", "flower.jpg"):
-        pixels = np.asarray(load_sample_image(photograph))
+        with Image.open(shipped("sklearn", f"datasets/images/{photograph}")) as image:
+            pixels = np.asarray(image)
         down, across = pixels.shape[0] // size, pixels.shape[1] // size
         grid = pixels[: down * size, : across * size].reshape(down, size, across, size, 3)
         tiles.append(grid.swapaxes(1, 2).reshape(-1, size, size, 3))

@@ -1,16 +1,18 @@
 """prepared: a small dataset that is made or read when it is opened, and split the same way everywhere."""
 
+import importlib.util
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from dm_env import specs as dm_specs
 
-from aexp_torch.errors import SpecError
+from aexp_torch.errors import MissingDependencyError, SpecError
 from aexp_torch.sources.dataset import DatasetEnv
 from aexp_torch.sources.dataset_reading.text import encode_text
 
-__all__ = ["Columns", "Split", "part_of", "prepared", "rows_of", "text_column"]
+__all__ = ["Columns", "Split", "part_of", "prepared", "rows_of", "shipped", "text_column"]
 
 Split = Literal["train", "test", "all"]
 Columns = dict[str, np.ndarray]
@@ -111,3 +113,18 @@ def part_of(columns: Columns, split: str) -> Columns:
 def text_column(texts: list[str], length: int) -> np.ndarray:
     """Returns uint8 [N, length]: UTF-8, zero-padded; longer text is cut at a character boundary."""
     return encode_text(np.array(texts), length)
+
+
+def shipped(package: str, file: str) -> Path:
+    """Returns the path of a file that comes with an installed package, without importing the package.
+
+    Raises:
+      MissingDependencyError: the package, or the file in it, is not there.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingDependencyError(f"catalogue: expected the package {package}. Install it: pip install aexp-torch")
+    path = Path(spec.submodule_search_locations[0]) / file
+    if not path.is_file():
+        raise MissingDependencyError(f"catalogue: expected the file {file} in the package {package}, it is not there.")
+    return path

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from aexp_torch.catalog.prepared import Columns, Split, part_of, prepared
+from aexp_torch.catalog.prepared import Columns, Split, part_of, prepared, shipped
 from aexp_torch.sources.dataset import DatasetEnv
 from aexp_torch.specs import Modality
 
@@ -116,10 +116,7 @@ def _chaos(context: int, split: str) -> Columns:
 
 
 def _recording(context: int, split: str) -> Columns:
-    from matplotlib import cbook
-
-    with cbook.get_sample_data("eeg.dat") as file:
-        values = np.fromfile(file, np.float64).reshape(-1, 4)
+    values = np.fromfile(shipped("matplotlib", "mpl-data/sample_data/eeg.dat"), np.float64).reshape(-1, 4)
     return _pieces((values - values.mean(0)) / values.std(0), context, split)
 
 

@@ -1,11 +1,12 @@
 """Tables: the classic small datasets of statistics that come with scikit-learn."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from aexp_torch.catalog.prepared import Columns, Split, part_of, prepared, rows_of
+from aexp_torch.catalog.prepared import Columns, Split, part_of, prepared, rows_of, shipped
 from aexp_torch.sources.dataset import DatasetEnv
 
 __all__ = ["breast_cancer", "diabetes", "iris", "linnerud", "wine"]
@@ -87,14 +88,10 @@ def linnerud(split: Split = "train", name: str = "linnerud", batch_size: int = 1
 
 
 def _table(name: str, split: str) -> Columns:
-    from sklearn import datasets
-
-    x, y = getattr(datasets, f"load_{name}")(return_X_y=True)
+    x, y = READ[name]()
     if np.issubdtype(y.dtype, np.integer):
-        y = y.astype(np.int64)
         train = rows_of("train", len(x), y)
     else:
-        y = y.reshape(len(x), -1)
         train = rows_of("train", len(x))
         y = _standardized(y, train)
     return part_of({"x": _standardized(x, train), "y": y}, split)
@@ -102,3 +99,30 @@ def _table(name: str, split: str) -> Columns:
 
 def _standardized(values: np.ndarray, train: np.ndarray) -> np.ndarray:
     return ((values - values[train].mean(0)) / values[train].std(0)).astype(np.float32)
+
+
+def _file(name: str, **options: Any) -> np.ndarray:
+    return np.loadtxt(shipped("sklearn", f"datasets/data/{name}"), **options)
+
+
+def _classes(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The first line says how many there are, the last column is the class."""
+    rows = _file(f"{name}.csv", delimiter=",", skiprows=1)
+    return rows[:, :-1], rows[:, -1].astype(np.int64)
+
+
+def _diabetes() -> tuple[np.ndarray, np.ndarray]:
+    return _file("diabetes_data_raw.csv.gz"), _file("diabetes_target.csv.gz")[:, None]
+
+
+def _linnerud() -> tuple[np.ndarray, np.ndarray]:
+    return _file("linnerud_exercise.csv", skiprows=1), _file("linnerud_physiological.csv", skiprows=1)
+
+
+READ: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
+    "iris": partial(_classes, "iris"),
+    "wine": partial(_classes, "wine_data"),
+    "breast_cancer": partial(_classes, "breast_cancer"),
+    "diabetes": _diabetes,
+    "linnerud": _linnerud,
+}

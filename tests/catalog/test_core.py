@@ -19,7 +19,7 @@ from aexp_torch.catalog.algorithms import ROMAN
 from aexp_torch.catalog.characters import CHARACTERS, FAMILIES
 from aexp_torch.catalog.core import ENTRIES
 from aexp_torch.catalog.language import KINDS, MODULES, SCRIPTS
-from aexp_torch.catalog.prepared import part_of, rows_of
+from aexp_torch.catalog.prepared import part_of, rows_of, shipped
 from aexp_torch.catalog.signals import HIGH, KEYS, LOW, RATE
 from aexp_torch.testing import check_env
 
@@ -128,6 +128,30 @@ def test_tables_are_standardized_on_the_training_rows():
         np.testing.assert_allclose(x.mean(0), 0, atol=1e-5)
         np.testing.assert_allclose(x.std(0), 1, atol=1e-5)
     assert columns("iris")["x"].shape == (150, 4) and columns("linnerud")["y"].shape == (20, 3)
+
+
+@pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "diabetes", "linnerud"])
+def test_tables_are_those_of_scikit_learn(name):
+    from sklearn import datasets
+
+    x, y = getattr(datasets, f"load_{name}")(return_X_y=True)
+    found, train = columns(name), columns(name, "train")
+    if name in ("diabetes", "linnerud"):
+        y = y.reshape(len(x), -1)
+        rows = rows_of("train", len(x))
+        np.testing.assert_allclose(found["y"], (y - y[rows].mean(0)) / y[rows].std(0), atol=1e-5)
+    else:
+        rows = rows_of("train", len(x), y)
+        np.testing.assert_array_equal(found["y"], y)
+    np.testing.assert_allclose(found["x"], (x - x[rows].mean(0)) / x[rows].std(0), atol=1e-5)
+    assert len(train["x"]) == len(rows)
+
+
+def test_files_that_are_not_there():
+    with pytest.raises(ae.MissingDependencyError, match="the package no_such_package"):
+        shipped("no_such_package", "x")
+    with pytest.raises(ae.MissingDependencyError, match="the file no/such/file in the package sklearn"):
+        shipped("sklearn", "no/such/file")
 
 
 def test_algorithms_have_the_right_answers():
