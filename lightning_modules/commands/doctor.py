@@ -5,7 +5,6 @@ import os
 import platform
 import subprocess
 import sys
-from collections import Counter
 from importlib import metadata
 
 import torch
@@ -16,7 +15,7 @@ from rich.text import Text
 
 from aexp_torch.catalog import entries
 from aexp_torch.catalog.registry import broken_packages
-from lightning_modules.commands.listing import size_text
+from lightning_modules.commands.listing import print_summary, size_text
 
 __all__ = ["add_arguments", "run"]
 
@@ -36,7 +35,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Prints all; the exit code is 2 where something that is needed is missing, or something installed is broken."""
     console.print(_machine())
     wrong = _print_packages(console)
-    _print_catalogue(console)
+    known = entries()
+    print_summary(known, f"catalogue: {len(known):,} entries", console)
     wrong |= _print_broken(console)
     if arguments.imports:
         wrong |= _print_imports(console)
@@ -139,14 +139,6 @@ def _problems(requirement, seen: set[str]) -> list[str]:
 def _version(requirement) -> str:
     extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
     return f"{requirement.name}{extras} {metadata.version(requirement.name)}"
-
-
-def _print_catalogue(console: Console) -> None:
-    known = entries()
-    counts = Counter(entry.why_not() for entry in known)
-    console.print(f"catalogue: {len(known):,} entries, {counts.pop(None, 0):,} open here", highlight=False)
-    for reason, count in counts.most_common():
-        console.print(f"{count:,}: {reason}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_broken(console: Console) -> bool:

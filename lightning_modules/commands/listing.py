@@ -10,7 +10,9 @@ from rich.text import Text
 
 from aexp_torch.catalog import DOMAINS, Entry, Filter, entries, unmatched
 
-__all__ = ["add_arguments", "run", "size_text"]
+__all__ = ["add_arguments", "print_summary", "run", "size_text"]
+
+REASONS = 10  # that are printed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,11 +43,25 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         return 0
     if chosen:
         console.print(_table(chosen, reasons))
-    counts = Counter(reasons[entry.name] for entry in chosen)
-    console.print(f"{len(chosen):,} of {len(known):,} entries, {counts.pop(None, 0):,} open here", highlight=False)
-    for reason, count in counts.most_common():
-        console.print(f"{count:,}: {reason}", markup=False, highlight=False, soft_wrap=True)
+    print_summary(chosen, f"{len(chosen):,} of {len(known):,} entries", console)
     return 0
+
+
+def print_summary(chosen: list[Entry], how_many: str, console: Console) -> None:
+    """Prints how many entries open here, and what the others need, the commonest first."""
+    counts = Counter(_need(entry) for entry in chosen)
+    console.print(f"{how_many}, {counts.pop(None, 0):,} open here", highlight=False)
+    for need, count in counts.most_common(REASONS):
+        console.print(f"{count:,}: {need}", markup=False, highlight=False, soft_wrap=True)
+    others = sum(count for _, count in counts.most_common()[REASONS:])
+    if others:
+        console.print(f"{others:,}: need something else, which `aexp show NAME` says", markup=False, highlight=False)
+
+
+def _need(entry: Entry) -> str | None:
+    """Says what is missing; of downloads only that, since each has its own size and licence."""
+    reason = entry.why_not()
+    return "need a download, which download=True allows" if reason and entry.why_not(download=True) is None else reason
 
 
 def _items(given: list[str] | None) -> list[str] | None:

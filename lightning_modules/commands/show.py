@@ -127,7 +127,7 @@ def _facts(entry: Entry) -> Table:
 def _promises(spec: EnvSpec) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in (f"B = {spec.num_envs}", "key", "spec of one row", "modality"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", min_width=28 if column == "key" and _is_long(spec) else None)
     for side, tree in (("observation", spec.observation), ("action", spec.action)):
         kinds = dict(flatten(spec.modalities[side]))
         rows = [
@@ -138,6 +138,11 @@ def _promises(spec: EnvSpec) -> Table:
         for number, row in enumerate(rows or [("", "none is due", "")]):
             table.add_row(side if number == 0 else "", *(Text(cell) for cell in row))
     return table
+
+
+def _is_long(spec: EnvSpec) -> bool:
+    paths = [path for tree in (spec.observation, spec.action) for path, _ in flatten(tree)]
+    return any(len(path_name(path)) > 20 for path in paths)
 
 
 def _modality(modality: Any) -> str:

@@ -88,7 +88,10 @@ def test_list_says_what_does_not_open_here(capsys):
     rows = {line.split()[0]: line.split() for line in table.splitlines() if line.strip()}
     assert rows["absent"][-2:] == ["atari", "no"] and rows["remote"][-3:] == ["1.2", "MB", "download"]
     assert '1: no_such_module is not installed: pip install "aexp-torch[atari]"' in table
-    assert "1: needs a download: download=True" in table and f"2 of {len(entries())} entries, 0 open here" in table
+    assert (
+        "1: need a download, which download=True allows" in table
+        and f"2 of {len(entries())} entries, 0 open here" in table
+    )
     assert said_by(capsys, "list", "--tags", "text.absent", "--installed", "--names") == ""
 
 
