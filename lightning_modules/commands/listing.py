@@ -12,7 +12,7 @@ from aexp_torch.catalog import DOMAINS, Entry, Filter, entries, unmatched
 
 __all__ = ["add_arguments", "print_summary", "run", "size_text"]
 
-REASONS = 10  # that are printed
+SINGLE = 3  # needs of one entry each that are printed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,11 +51,14 @@ def print_summary(chosen: list[Entry], how_many: str, console: Console) -> None:
     """Prints how many entries open here, and what the others need, the commonest first."""
     counts = Counter(_need(entry) for entry in chosen)
     console.print(f"{how_many}, {counts.pop(None, 0):,} open here", highlight=False)
-    for need, count in counts.most_common(REASONS):
+    single = [need for need, count in counts.items() if count == 1]
+    if len(single) > SINGLE:
+        for need in single:
+            del counts[need]
+    for need, count in counts.most_common():
         console.print(f"{count:,}: {need}", markup=False, highlight=False, soft_wrap=True)
-    others = sum(count for _, count in counts.most_common()[REASONS:])
-    if others:
-        console.print(f"{others:,}: need something else, which `aexp show NAME` says", markup=False, highlight=False)
+    if len(single) > SINGLE:
+        console.print(f"{len(single):,}: need each something else, which `aexp show NAME` says", highlight=False)
 
 
 def _need(entry: Entry) -> str | None:
@@ -71,7 +74,7 @@ def _items(given: list[str] | None) -> list[str] | None:
 def _table(chosen: list[Entry], reasons: dict[str, str | None]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("name", overflow="fold", ratio=5)
-    table.add_column("tags", ratio=5)
+    table.add_column("tags", overflow="fold", ratio=5)
     table.add_column("extra", ratio=2)
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("here", no_wrap=True)

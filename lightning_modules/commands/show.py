@@ -43,6 +43,10 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     entry = find(arguments.name)
     console.print(_facts(entry))
     reason = entry.why_not(arguments.download)
+    if reason is not None and entry.why_not(download=True) is None:
+        terms = ", ".join(part for part in (size_text(entry.size), entry.licence) if part)
+        what = f" ({terms})" if terms else ""
+        raise SpecError(f"{entry.name} has to be downloaded first{what}: aexp show {entry.name} --download")
     if reason is not None:
         raise SpecError(f"{entry.name} cannot be opened here: {reason}")
     options = _options(arguments.options)

@@ -95,6 +95,15 @@ def test_list_says_what_does_not_open_here(capsys):
     assert said_by(capsys, "list", "--tags", "text.absent", "--installed", "--names") == ""
 
 
+def test_list_does_not_repeat_what_is_special(capsys):
+    special = [Entry(f"special{i}", ("text.absent",), "a:b", modules=(f"no_such_module_{i}",)) for i in range(5)]
+    common = [Entry(f"common{i}", ("text.absent",), "a:b", modules=("no_such_module",)) for i in range(2)]
+    register(*special, *common)
+    summary = said_by(capsys, "list", "--tags", "text.absent").splitlines()[-3:]
+    assert summary[1] == "2: no_such_module is not installed: pip install no_such_module"
+    assert summary[2] == "5: need each something else, which `aexp show NAME` says"
+
+
 def test_list_suggests_tags(capsys):
     assert "nothing has the tag 'imge', did you mean 'image'?" in error_of(capsys, "list", "--tags", "imge")
     assert "nothing has the tag 'tabuler'" in error_of(capsys, "list", "--exclude", "tabuler")
@@ -143,14 +152,14 @@ def test_show_takes_options_of_what_is_built(capsys):
         (["digits", "--save", "x.nothing"], "--save: "),
         (["digits", "--save", "no/such/folder.png"], "No such file or directory"),
         (["absent"], 'absent cannot be opened here: no_such_module is not installed: pip install "aexp-torch[atari]"'),
-        (["remote"], "remote cannot be opened here: needs a download"),
+        (["remote"], "remote has to be downloaded first (5 B, MIT): aexp show remote --download"),
         (["raising"], "RuntimeError: the simulator is out of order"),
     ],
 )
 def test_show_fails_in_one_line(args, said, capsys):
     register(
         Entry("absent", ("text",), "nowhere:x", extra="atari", modules=("no_such_module",)),
-        Entry("remote", ("text",), "nowhere:x", download=True, size=5),
+        Entry("remote", ("text",), "nowhere:x", download=True, size=5, licence="MIT"),
         Entry("raising", ("text",), Raising),
     )
     assert said in error_of(capsys, "show", *args)
@@ -351,7 +360,7 @@ def test_the_package_still_gives_the_datamodule():
 
 
 def test_misspelt_commands(capsys):
-    assert error_of(capsys, "showw") == "aexp: no such command 'shwo'. Did you mean show?\n"
+    assert error_of(capsys, "showw") == "aexp: no such command 'showw'. Did you mean show?\n"
     assert "fit" in fails(capsys, "fat").err  # said by what trains
 
 
