@@ -209,6 +209,14 @@ GRIDS = [
         "1,000 mazes, 11 x 11",
         OWN,
     ),
+    Entry(
+        "rooms",
+        ("grid.navigation", "grid.instruction", "text.instruction", "language:en", MADE, "kind:simulator"),
+        "aexp_torch.catalog.rooms:RoomsEnv",
+        licence=OWN,
+        instruction="Do what the instruction says.",
+        about="two rooms and three objects, one of which is named",
+    ),
     _gymnasium(
         "FrozenLake-v1", ("grid.navigation",), "Cross the ice without falling in.", "4 x 4 fields of slippery ice"
     ),
