@@ -37,7 +37,7 @@ def save_figure(rows: list[list[Leaf]], title: str, path: Path) -> None:
     num_rows = math.ceil(len(cells) / num_columns)
     tall = any(leaf.kind in ("picture", "cells", "wave") or _is_bars(leaf) for leaf in cells)
     figure = Figure(figsize=(3.2 * num_columns, (2.6 if tall else 1.2) * num_rows + 0.5), dpi=110, layout="constrained")
-    figure.suptitle(textwrap.shorten(title, 28 * num_columns), fontsize=12)
+    figure.suptitle(textwrap.fill(title, 28 * num_columns), fontsize=12)
     panels = figure.subplots(num_rows, num_columns, squeeze=False).ravel()
     for panel, leaf in zip(panels, cells):
         _draw(panel, leaf)
@@ -56,8 +56,9 @@ def _draw(panel: "Axes", leaf: Leaf) -> None:
         panel.imshow(picture_of(leaf), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     elif leaf.kind == "cells":
         _frame(panel)
-        layers = np.atleast_3d(value)
-        panel.imshow(np.concatenate(list(np.moveaxis(layers, 2, 0)), axis=1), cmap="tab20", interpolation="nearest")
+        layers = np.pad(np.atleast_3d(value).astype(float), ((0, 0), (0, 1), (0, 0)), constant_values=np.nan)  # a gap
+        beside = np.concatenate(list(np.moveaxis(layers, 2, 0)), axis=1)[:, :-1]
+        panel.imshow(beside, cmap="tab20", interpolation="nearest")
     elif leaf.kind == "text":
         text = as_text(value) or "(empty)"
         if len(text) <= 16:

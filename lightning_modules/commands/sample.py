@@ -13,7 +13,7 @@ from aexp_torch.specs.tree import flatten, path_name
 __all__ = ["Leaf", "as_text", "leaves_of", "picture_of"]
 
 Kind = Literal["picture", "cells", "text", "wave", "numbers", "absent"]
-CELLS = 40  # the longest side of a grid of symbols that is written out
+CELLS, LAYERS = 40, 4  # the longest side of a grid of symbols that is written out, and the symbols of a cell
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,8 @@ class Leaf:
             return "absent"
         structure, representation = self.modality.structure, self.modality.representation
         if structure == "grid" and self.value.ndim in (2, 3, 4) and min(self.value.shape[:2]) > 0:
-            symbols = representation in ("categorical", "binary") and max(self.value.shape[:2]) <= CELLS
-            if symbols and representation == "categorical":
-                return "cells"
+            if representation in ("categorical", "binary") and _is_board(self.value):
+                return "cells" if representation == "categorical" or not _is_picture(self.value) else "picture"
             return "picture" if _is_picture(self.value) else "numbers"
         if structure == "sequence" and self.value.dtype == np.uint8 and self.value.ndim == 1:
             return "text"
@@ -91,6 +90,11 @@ def _limits(leaf: Leaf, value: np.ndarray) -> tuple[float, float]:
         if np.isfinite(high - low):
             return low, high
     return float(value.min()), float(value.max())
+
+
+def _is_board(value: Any) -> bool:
+    layers = value.shape[2] if value.ndim == 3 else 1
+    return value.ndim <= 3 and max(value.shape[:2]) <= CELLS and layers <= LAYERS
 
 
 def _is_picture(value: Any) -> bool:

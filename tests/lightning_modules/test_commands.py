@@ -253,6 +253,9 @@ def test_of_a_stack_of_frames_the_last_is_shown():
 
 def test_other_kinds():
     assert leaf(np.zeros((7, 7, 3), np.uint8), "grid", "categorical").kind == "cells"
+    assert leaf(np.zeros((3, 3, 2), np.int8), "grid", "binary", 0, 1).kind == "cells"
+    assert leaf(np.zeros((16, 16), np.uint8), "grid", "binary").kind == "picture"
+    assert leaf(np.zeros((8, 8, 111), np.uint8), "grid", "binary").kind == "numbers"
     assert leaf(np.zeros(9, np.uint8), "sequence", "categorical").kind == "text"
     assert leaf(np.zeros((9, 2), np.float32), "sequence", "real").kind == "wave"
     assert leaf(np.zeros(9, np.float32), "flat", "real").kind == "numbers"
