@@ -100,6 +100,9 @@ def _is_board(value: Any) -> bool:
 def _is_picture(value: Any) -> bool:
     if value.ndim == 2:
         return min(value.shape) > 1
-    if value.ndim == 3:
-        return min(value.shape[:2]) > 4 if value.shape[-1] in (1, 3, 4) else min(value.shape[1:]) > 4
+    if value.ndim == 3 and value.shape[-1] in (1, 3, 4):
+        return min(value.shape[:2]) > 4
+    if value.ndim == 3:  # channels or frames first: fewer than there are pixels
+        first, side = value.shape[0], min(value.shape[1:])
+        return side > 4 and (first in (1, 3) or 2 * first <= side)
     return value.ndim == 4 and value.shape[-1] in (1, 3)
