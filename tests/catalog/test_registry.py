@@ -110,15 +110,12 @@ def test_entries_are_had_in_no_time():
         found = catalog.entries()
         print(len(found), time.perf_counter() - began)
     """
-    best = 1.0
-    for _ in range(3):
-        ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-        number, seconds = ended.stdout.split()
-        best = min(best, float(seconds))
-    assert int(number) > 400 and best < 0.15  # 0.02 on a quiet machine
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    number, seconds = ended.stdout.split()
+    assert int(number) > 400 and float(seconds) < 0.5  # 0.02 on a quiet machine
     began = time.perf_counter()
     entries()
-    assert time.perf_counter() - began < 0.15
+    assert time.perf_counter() - began < 0.1
 
 
 def test_an_entry_tells_why_it_cannot_be_built():
