@@ -1,7 +1,8 @@
 """What is ready-made: datasets and environments that open with one call.
 
 Every entry is a function that returns a source as a recipe; it needs no network unless it says so.
-To add one: a function in a file of its own, with a return annotation, so that the command line can name it.
+To add one: a function in the file of its family (or a new one), with a return annotation, so that the command line can
+name it, and a line in `core.py`; a simulator's name belongs in the table of `simulators.py`.
 How a provider's data is read belongs in `sources`.
 """
 
