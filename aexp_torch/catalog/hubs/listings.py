@@ -1,0 +1,213 @@
+"""How authors list their files: each function finds the rows of a split in a folder, wherever below it they are.
+
+A function takes the folder and the split, and returns rows: mappings whose files are paths.
+To add one: a function here, and an entry in a table that names it.
+"""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "class_folders",
+    "clevrer",
+    "common_voice",
+    "esc50",
+    "fsd50k",
+    "kinetics",
+    "librispeech",
+    "moving_mnist",
+    "nsynth",
+    "something_something",
+    "speech_commands",
+    "ucf101",
+]
+
+MEDIA = (".wav", ".flac", ".ogg", ".mp3", ".avi", ".mp4", ".webm", ".mkv", ".jpg", ".jpeg", ".png")
+Rows = Sequence[Mapping[str, Any]]
+
+
+def _find(folder: Path, pattern: str) -> Path:
+    """Returns the first file or folder of a pattern below a folder."""
+    found = next(iter(sorted(folder.rglob(pattern))), None)
+    if found is None:
+        raise FileNotFoundError(f"nothing is there like {pattern}")
+    return found
+
+
+def _table(file: Path, delimiter: str = ",") -> list[dict[str, str]]:
+    with file.open(newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL))
+
+
+def _lines(file: Path) -> list[str]:
+    return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def class_folders(folder: Path, split: str) -> Rows:
+    """Lists `split/class/file`: rows with `file`, `class` (the name) and `label` (its place in the alphabet)."""
+    root = folder / split if (folder / split).is_dir() else _find(folder, split)
+    names = sorted(item.name for item in root.iterdir() if item.is_dir())
+    files = [file for name in names for file in sorted((root / name).iterdir()) if file.suffix.lower() in MEDIA]
+    return [{"file": file, "class": file.parent.name, "label": names.index(file.parent.name)} for file in files]
+
+
+def esc50(folder: Path, split: str) -> Rows:
+    """Lists ESC-50: `audio`, `target`, `category`; fold 5 is the test split."""
+    table = _find(folder, "esc50.csv")
+    audio = table.parent.parent / "audio"
+    rows = [row for row in _table(table) if (row["fold"] == "5") == (split == "test")]
+    return [{"audio": audio / row["filename"], "target": row["target"], "category": row["category"]} for row in rows]
+
+
+def fsd50k(folder: Path, split: str) -> Rows:
+    """Lists FSD50K: `audio`, `labels` (names), `mids`, `classes` (places in the vocabulary)."""
+    truth = _find(folder, "vocabulary.csv").parent
+    names = [line.split(",")[1] for line in _lines(truth / "vocabulary.csv")]
+    part = "eval" if split == "test" else "dev"
+    rows = _table(truth / f"{part}.csv")
+    if part == "dev":
+        rows = [row for row in rows if row["split"] == ("val" if split == "validation" else "train")]
+    audio = _find(folder, f"FSD50K.{part}_audio")
+    return [
+        {
+            "audio": audio / f"{row['fname']}.wav",
+            "labels": row["labels"].split(","),
+            "classes": [names.index(label) for label in row["labels"].split(",")],
+        }
+        for row in rows
+    ]
+
+
+def speech_commands(folder: Path, split: str) -> Rows:
+    """Lists Speech Commands: `audio`, `word`; what two lists do not name is for training."""
+    root = _find(folder, "testing_list.txt").parent
+    listed = {part: set(_lines(root / f"{name}_list.txt")) for part, name in _SPEECH_LISTS.items()}
+    if split != "train":
+        names = sorted(listed[split])
+    else:
+        every = (
+            file.relative_to(root).as_posix() for file in root.glob("*/*.wav") if not file.parent.name.startswith("_")
+        )
+        names = sorted(set(every) - listed["validation"] - listed["test"])
+    return [{"audio": root / name, "word": name.partition("/")[0]} for name in names]
+
+
+_SPEECH_LISTS = {"validation": "validation", "test": "testing"}
+
+
+def librispeech(folder: Path, split: str) -> Rows:
+    """Lists LibriSpeech: `audio`, `text`, `speaker`."""
+    root = _find(folder, split)
+    rows = []
+    for transcript in sorted(root.rglob("*.trans.txt")):
+        for line in _lines(transcript):
+            name, _, text = line.partition(" ")
+            rows.append({"audio": transcript.parent / f"{name}.flac", "text": text, "speaker": name.partition("-")[0]})
+    return rows
+
+
+def nsynth(folder: Path, split: str) -> Rows:
+    """Lists NSynth: `audio` and what `examples.json` says of each note."""
+    listing = _find(folder, f"nsynth-{split}/examples.json")
+    notes = json.loads(listing.read_text())
+    return [{"audio": listing.parent / "audio" / f"{name}.wav", **notes[name]} for name in sorted(notes)]
+
+
+def common_voice(folder: Path, split: str) -> Rows:
+    """Lists Common Voice: `audio`, `sentence` and the other columns of `<split>.tsv`."""
+    table = _find(folder, f"{split}.tsv")
+    return [{**row, "audio": table.parent / "clips" / row["path"]} for row in _table(table, "\t")]
+
+
+def clevrer(folder: Path, split: str) -> Rows:
+    """Lists CLEVRER: a row for each question: `video`, `question`, `answer`, `question_type`, `choices` (texts).
+
+    A question with choices has the answers of its choices, `correct` or `wrong`, as `answers`; the descriptive ones,
+    `answer` alone.
+    """
+    listing = _find(folder, f"{split}.json")
+    videos = {file.name: file for file in folder.rglob("video_*.mp4")}
+    rows = []
+    for scene in json.loads(listing.read_text()):
+        name = scene["video_filename"]
+        if name not in videos:
+            raise FileNotFoundError(f"{name} is missing")
+        for question in scene["questions"]:
+            choices = question.get("choices", [])
+            rows.append(
+                {
+                    "video": videos[name],
+                    "question": question["question"],
+                    "question_type": question["question_type"],
+                    "answer": question.get("answer", ""),
+                    "choices": [choice["choice"] for choice in choices],
+                    "correct": [index for index, choice in enumerate(choices) if choice.get("answer") == "correct"],
+                }
+            )
+    return rows
+
+
+def something_something(folder: Path, split: str) -> Rows:
+    """Lists Something-Something v2: `video`, `label` (the caption), `template`, `class` (the template's number)."""
+    names = {key.replace("[", "").replace("]", ""): value for key, value in _json(folder, "labels.json").items()}
+    videos = _find(folder, "20bn-something-something-v2")
+    rows = _json(folder, f"{split}.json")
+    return [
+        {
+            "video": videos / f"{row['id']}.webm",
+            "label": row["label"],
+            "template": row["template"],
+            "class": int(names[row["template"].replace("[", "").replace("]", "")]),
+        }
+        for row in rows
+    ]
+
+
+def _json(folder: Path, name: str) -> Any:
+    return json.loads(_find(folder, name).read_text())
+
+
+def kinetics(folder: Path, split: str) -> Rows:
+    """Lists Kinetics: `video`, `label` (the name), `class` (its place in the alphabet), from `<split>.csv`."""
+    rows = _table(_find(folder, f"{split}.csv"))
+    names = sorted({row["label"] for row in rows})
+    videos = {file.stem: file for file in folder.rglob("*.mp4")}
+    found = [
+        (row, videos.get(f"{row['youtube_id']}_{int(row['time_start']):06d}_{int(row['time_end']):06d}"))
+        for row in rows
+    ]
+    return [
+        {"video": file, "label": row["label"], "class": names.index(row["label"])}
+        for row, file in found
+        if file is not None
+    ]
+
+
+def ucf101(folder: Path, split: str) -> Rows:
+    """Lists UCF101, its first division: `video`, `label` (the name), `class` (0 to 100)."""
+    numbers = {
+        name: int(number) - 1 for number, name in (line.split() for line in _lines(_find(folder, "classInd.txt")))
+    }
+    names = [line.split()[0] for line in _lines(_find(folder, f"{split}list01.txt"))]
+    videos = {file.name: file for file in folder.rglob("v_*.avi")}
+    rows = []
+    for name in names:
+        action, _, file = name.rpartition("/")
+        if file not in videos:
+            raise FileNotFoundError(f"{file} is missing")
+        rows.append({"video": videos[file], "label": action, "class": numbers[action]})
+    return rows
+
+
+def moving_mnist(folder: Path, split: str) -> Rows:
+    """Lists Moving MNIST: `video` uint8 [20, 64, 64]; the last tenth is the test split."""
+    file = folder if folder.is_file() else _find(folder, "mnist_test_seq.npy")
+    videos = np.load(file, mmap_mode="r", allow_pickle=False)  # [20, N, 64, 64]
+    border = videos.shape[1] * 9 // 10
+    chosen = range(border) if split == "train" else range(border, videos.shape[1])
+    return [{"video": videos[:, index]} for index in chosen]

@@ -1,0 +1,69 @@
+"""Every dataset of a hub is read from a small copy in its hub's own format; nothing is fetched without permission."""
+
+import importlib
+import pickle
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aexp_torch.catalog.hubs import ENTRIES, Features
+from aexp_torch.testing import validate
+from tests.catalog.hub_files import NUM_ROWS, write
+from tests.catalog.torch_operators import can_import_torchvision
+
+pytestmark = [pytest.mark.filterwarnings("ignore:unclosed file <_io.BufferedReader name='.*\\.tar'>")]
+BY_NAME = {entry.name: entry for entry in ENTRIES}
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch, tmp_path):
+    """Nobody may open a connection, and what is kept stays in the test's own folder."""
+
+    def refuse(self, address):
+        raise AssertionError(f"a connection to {address}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **_: refuse(None, arguments))
+    monkeypatch.setenv("AEXP_DATA", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def checksums(monkeypatch):
+    """torchvision compares checksums of the real archives; small copies have others."""
+    assert can_import_torchvision()
+    for module in ("flowers102", "omniglot", "places365", "stl10", "svhn"):
+        monkeypatch.setattr(
+            importlib.import_module(f"torchvision.datasets.{module}"),
+            "check_integrity",
+            lambda file, *_: Path(file).exists(),
+        )
+
+
+def assert_shows(timestep, features, rows):
+    for index, row in enumerate(rows):
+        for feature in features.all:
+            came = timestep.observation[feature.key][index].numpy().astype(np.float64)
+            slack = 12 if feature.kind == "video" else 0  # codecs lose something
+            np.testing.assert_allclose(came, row[feature.key].astype(np.float64), atol=slack, err_msg=feature.key)
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=list(BY_NAME))
+def test_entry_reads_a_copy_and_resumes(entry, tmp_path):
+    path, rows = write(entry, tmp_path / "copy")
+    env = entry.make(path=path, batch_size=2, epochs=1)
+    features = Features(entry.arguments["features"])
+    first = next(iter(env))
+    state = env.state_dict()
+    second, third = env
+    assert third.last().all() and len(rows) == NUM_ROWS
+    for timestep, chosen in ((first, rows[:2]), (second, rows[2:4]), (third, rows[4:])):
+        validate(timestep, env.specs[entry.name], entry.name)
+        assert_shows(timestep, features, chosen)
+    assert env.target in env.specs[entry.name].observation
+    resumed = pickle.loads(pickle.dumps(env))  # a recipe: nothing that is open travels
+    resumed.load_state_dict(state)
+    again = list(resumed)
+    assert [timestep.ticket.step for timestep in again] == [1, 2]
+    assert_shows(again[0], features, rows[2:4])
