@@ -21,7 +21,7 @@ def import_provider(module: str, extra: str, who: str) -> Any:
     """
     try:
         return importlib.import_module(module)
-    except ImportError as error:
+    except Exception as error:  # a package that was built for another version raises whatever it likes
         package = module.partition(".")[0]
         raise MissingDependencyError(
             f"{who}: expected the package {package}, it is not installed or does not import here ({error})."

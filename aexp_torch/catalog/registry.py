@@ -51,7 +51,10 @@ def _listed(thing: Any) -> Iterable[Entry]:
 
 
 def _built_in() -> list[Entry]:
+    from aexp_torch.catalog.hubs import ENTRIES
+
     return [
+        *ENTRIES,
         Entry(
             "digits",
             ("image.classification",),
@@ -59,5 +62,5 @@ def _built_in() -> list[Entry]:
             licence="CC-BY-4.0",
             instruction="Tell which digit is written in the image.",
             about="1,797 handwritten digits, 8 x 8",
-        )
+        ),
     ]

@@ -15,7 +15,7 @@ from PIL import Image
 from aexp_torch.catalog import Entry
 from aexp_torch.catalog.hubs import Features
 
-__all__ = ["NUM_ROWS", "expected_row", "raw_rows", "write"]
+__all__ = ["NUM_ROWS", "expected_row", "raw_rows", "write", "write_minari"]
 
 NUM_ROWS = 5
 RATE = 16000
@@ -354,21 +354,13 @@ def _stl10(entry: Entry, rows: list[dict], folder: Path) -> None:
     (root / "train_y.bin").write_bytes(np.array([row["label"] + 1 for row in rows], np.uint8).tobytes())
     (root / "class_names.txt").write_text("\n".join("abcdefghij"))
     (root / "fold_indices.txt").write_text("0 1\n" * 10)
+    for name in ("unlabeled_X.bin", "test_X.bin", "test_y.bin"):  # have to be there
+        (root / name).touch()
 
 
 def _put(file: Path, image: np.ndarray) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(png(image))  # the readers look at what is inside, not at the name
-
-
-def _omniglot(entry: Entry, rows: list[dict], folder: Path) -> None:
-    for index, row in enumerate(rows):
-        row["image"] = (row["image"] > 127).astype(np.uint8) * 255
-        row["label"] = index
-        _put(
-            folder / "omniglot-py" / "images_background" / "Greek" / f"character{index:02d}" / f"{index:04d}_01.png",
-            row["image"],
-        )
 
 
 def _pets(entry: Entry, rows: list[dict], folder: Path) -> None:
@@ -452,7 +444,6 @@ _TORCHVISION = {
     "EMNIST": _mnist,
     "SVHN": _svhn,
     "STL10": _stl10,
-    "Omniglot": _omniglot,
     "OxfordIIITPet": _pets,
     "Flowers102": _flowers,
     "DTD": _dtd,
@@ -582,6 +573,12 @@ def _something_something(rows: list[dict], folder: Path, split: str) -> None:
     (folder / "labels" / "labels.json").write_text(json.dumps(names))
 
 
+def _omniglot(rows: list[dict], folder: Path, split: str) -> None:
+    for index, row in enumerate(rows):
+        root = folder / "images_background" / "images_background" / "Greek" / f"character{row['character']:02d}"
+        _put(root / f"{index:04d}_01.png", row["image"])
+
+
 def _moving_mnist(rows: list[dict], folder: Path, split: str) -> None:
     grey = np.stack([row["video"][..., 0] for row in rows], 1)
     np.save(folder / "mnist_test_seq.npy", np.concatenate([grey, grey[:, :1]], 1))  # the last of six is for testing
@@ -600,6 +597,7 @@ _LISTINGS = {
     "kinetics": _kinetics,
     "something_something": _something_something,
     "moving_mnist": _moving_mnist,
+    "omniglot": _omniglot,
 }
 
 _WRITERS = {
@@ -611,3 +609,45 @@ _WRITERS = {
     "torchvision": _torchvision,
     "files": _files,
 }
+
+
+# --- Minari: two episodes of three observations, with the spaces that the entry names
+
+
+def write_minari(entry: Entry, folder: Path) -> tuple[Path, list[list[tuple]]]:
+    """Writes a dataset; returns its folder, and the episodes: `(observation, action, reward that came with it)`."""
+    import os
+    from unittest import mock
+
+    import gymnasium
+    import minari
+    from minari.data_collector import EpisodeBuffer
+
+    sizes = {name: int(size) for name, _, size in (item.partition(":") for item in entry.arguments["spaces"].split())}
+    action_size = sizes.pop("action")
+    boxes = {name: gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float64) for name, size in sizes.items()}
+    rng = np.random.default_rng(0)
+    buffers, episodes = [], []
+    for _ in range(2):
+        observation = {name: rng.normal(size=(3, size)) for name, size in sizes.items()}
+        actions = rng.uniform(-1, 1, (2, action_size)).astype(np.float32)
+        buffers.append(
+            EpisodeBuffer(
+                observations=observation if len(sizes) > 1 else observation["observation"],
+                actions=actions,
+                rewards=np.array([1.0, 2.0]),
+                terminations=np.array([False, True]),
+                truncations=np.array([False, False]),
+            )
+        )
+        rows = [{name: values[step] for name, values in observation.items()} for step in range(3)]
+        episodes.append(list(zip(rows, [*actions, None], [0.0, 1.0, 2.0])))
+    folder.mkdir(parents=True, exist_ok=True)
+    with mock.patch.dict(os.environ, MINARI_DATASETS_PATH=str(folder)):
+        minari.create_dataset_from_buffers(
+            entry.arguments["dataset"],
+            buffers,
+            observation_space=gymnasium.spaces.Dict(boxes) if len(boxes) > 1 else boxes["observation"],
+            action_space=gymnasium.spaces.Box(-1, 1, (action_size,), np.float32),
+        )
+    return folder, episodes

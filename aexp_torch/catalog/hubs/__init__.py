@@ -10,6 +10,7 @@ from aexp_torch.catalog.hubs import (
     csv_table,
     huggingface_media,
     huggingface_text,
+    minari_table,
     small_tables,
     tfds_table,
     torchvision_table,
@@ -19,6 +20,7 @@ from aexp_torch.catalog.hubs.deeplake import from_deeplake
 from aexp_torch.catalog.hubs.features import Features
 from aexp_torch.catalog.hubs.files import from_files
 from aexp_torch.catalog.hubs.huggingface import from_huggingface
+from aexp_torch.catalog.hubs.minari import MinariRecording, from_minari
 from aexp_torch.catalog.hubs.tfds import from_tfds
 from aexp_torch.catalog.hubs.torchvision import from_torchvision
 from aexp_torch.catalog.hubs.webdataset import from_webdataset
@@ -26,10 +28,12 @@ from aexp_torch.catalog.hubs.webdataset import from_webdataset
 __all__ = [
     "ENTRIES",
     "Features",
+    "MinariRecording",
     "from_csv",
     "from_deeplake",
     "from_files",
     "from_huggingface",
+    "from_minari",
     "from_tfds",
     "from_torchvision",
     "from_webdataset",
@@ -42,4 +46,5 @@ ENTRIES = [
     *torchvision_table.ENTRIES,
     *small_tables.ENTRIES,
     *csv_table.ENTRIES,
+    *minari_table.ENTRIES,
 ]

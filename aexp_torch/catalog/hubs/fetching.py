@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aexp_torch.catalog.entry import in_bytes
 from aexp_torch.errors import SpecError
 
-__all__ = ["Copy", "cache_folder", "fetch_file", "in_bytes", "retried"]
+__all__ = ["Copy", "cache_folder", "fetch_file", "retried"]
 
 TRIES = 4
 WAIT = 1.0  # seconds before the second try; doubled before each further one
@@ -31,20 +32,6 @@ def cache_folder(cache_dir: str | os.PathLike | None = None) -> Path:
       cache_dir: the folder; None for that of the environment variable `AEXP_DATA`, else `~/.cache/aexp_torch`.
     """
     return Path(cache_dir or os.environ.get("AEXP_DATA") or "~/.cache/aexp_torch").expanduser()
-
-
-def in_bytes(size: int) -> str:
-    """Returns a size as people write it.
-
-    >>> in_bytes(11_594_722), in_bytes(1_500)
-    ('11.6 MB', '1.5 kB')
-    """
-    value, unit = float(size), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if value < 1000:
-            break
-        value, unit = value / 1000, larger
-    return f"{value:.3g} {unit}"
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ __all__ = [
     "librispeech",
     "moving_mnist",
     "nsynth",
+    "omniglot",
     "something_something",
     "speech_commands",
     "ucf101",
@@ -202,6 +203,17 @@ def ucf101(folder: Path, split: str) -> Rows:
             raise FileNotFoundError(f"{file} is missing")
         rows.append({"video": videos[file], "label": action, "class": numbers[action]})
     return rows
+
+
+def omniglot(folder: Path, split: str) -> Rows:
+    """Lists Omniglot: `image`, `alphabet`, `character` (a number among all of the split)."""
+    root = _find(folder, "images_evaluation" if split == "test" else "images_background")
+    characters = sorted(item for item in root.rglob("character*") if item.is_dir())
+    return [
+        {"image": file, "alphabet": character.parent.name, "character": number}
+        for number, character in enumerate(characters)
+        for file in sorted(character.glob("*.png"))
+    ]
 
 
 def moving_mnist(folder: Path, split: str) -> Rows:

@@ -27,6 +27,9 @@ WEBDATASET = [
     ]),
 ]
 FILES = [
+    Group("image.classification image.characters", "Say which character is in the picture.", [
+        ("omniglot", "omniglot", "image:image(105,105,1) character:class(964)", "MIT", None, "characters of 30 alphabets, 20 pictures of each; for testing, of 20 others", "Lake et al. 2015", {"urls": ("https://raw.githubusercontent.com/brendenlake/omniglot/master/python/images_background.zip", "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/images_evaluation.zip"), "home": "https://github.com/brendenlake/omniglot"}),
+    ]),
     Group("video.reasoning video.qa text.qa.visual", "Answer the question about the video.", [
         ("clevrer", "clevrer", "video:video(16,96,144) question:text(128) choices:texts(4,128) correct:classes(4) answer:text(16)", "CC0-1.0", None, "what happens, why, what next and what if, among colliding things", "Yi et al. 2020, arXiv:1910.01442", {"splits": ("train", "validation"), "urls": (f"{CLEVRER}/videos/{{split}}/video_{{split}}.zip", f"{CLEVRER}/questions/{{split}}.json"), "home": "http://clevrer.csail.mit.edu/"}),
     ]),

@@ -77,7 +77,13 @@ def hub_entry(hub: str, factory: str, extra: str | None, modules: tuple[str, ...
     needed = _decoders(row.features)
     return Entry(
         row.name,
-        (*tags, f"hub:{hub}", *([f"language:{language}"] if language else []), *(f"split:{name}" for name in names)),
+        (
+            *tags,
+            "kind:dataset",
+            f"hub:{hub}",
+            *([f"language:{language}"] if language else []),
+            *(f"split:{name}" for name in names),
+        ),
         factory,
         {_PLACES.get(hub, "path"): row.place, "features": row.features, **first, **shown, **more},
         extra=extra or next((name for name, _ in needed), None),
@@ -89,6 +95,7 @@ def hub_entry(hub: str, factory: str, extra: str | None, modules: tuple[str, ...
         instruction=group.instruction,
         about=row.about,
         source=row.source,
+        by_hand=more.get("by_hand", ""),
     )
 
 

@@ -16,7 +16,6 @@ GROUPS = [
         ("mnist", "MNIST", "image=x:image(28,28,1) label=y:class(10)", "CC-BY-SA-3.0", 11_594_722, "handwritten digits, 28 x 28", "LeCun et al. 1998", FLAG),
         ("kmnist", "KMNIST", "image=x:image(28,28,1) label=y:class(10)", "CC-BY-SA-4.0", 21_240_888, "handwritten Hiragana, 28 x 28", "Clanuwat et al. 2018, arXiv:1812.01718", FLAG),
         ("emnist-letters", "EMNIST", "image=x:image(28,28,1) label=y:class(27)", "", 561_753_746, "handwritten letters, 28 x 28, on their sides", "Cohen et al. 2017, arXiv:1702.05373", {"splits": {"train": {"split": "letters", "train": True}, "test": {"split": "letters", "train": False}}}),
-        ("omniglot", "Omniglot", "image=x:image(105,105,1) label=y:class(964)", "MIT", None, "characters of 30 alphabets, 20 of each", "Lake et al. 2015", {"splits": {"train": {"background": True}}}),
         ("svhn", "SVHN", "image=x:image(32,32,3) label=y:class(10)", "non-commercial", None, "digits of house numbers", "Netzer et al. 2011", {"splits": {"train": {"split": "train"}, "test": {"split": "test"}, "extra": {"split": "extra"}}}),
     ]),
     Group("image.classification", "Say what is in the picture.", [

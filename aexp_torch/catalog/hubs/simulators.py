@@ -1,0 +1,148 @@
+"""Simulators that no package index has, or that need a licence: BEHAVIOR, Isaac Lab, StarCraft II, desktops.
+
+What is here follows their documents. None of them runs on the machines on which this package is tested: these functions
+have not met them.
+"""
+
+from functools import partial
+from typing import Any
+
+from aexp_torch.catalog.entry import Entry
+from aexp_torch.env import Env
+from aexp_torch.provider import import_provider
+
+__all__ = ["ENTRIES", "behavior", "isaac_lab"]
+
+HERE = "aexp_torch.catalog.hubs.simulators"
+
+
+def behavior(
+    activity: str, scene: str = "Rs_int", robot: str = "Fetch", name: str | None = None, **options: Any
+) -> Env:
+    """Returns an activity of BEHAVIOR-1K in OmniGibson, through its Gymnasium interface. It has not met the simulator.
+
+    Args:
+      activity: `"putting_away_Halloween_decorations"`.
+      scene: a house.
+      robot: who acts; it sees colours and depth and feels its joints.
+      name: names the source; the default is the activity.
+      options: of `GymnasiumEnv`.
+
+    Raises:
+      MissingDependencyError: when it is opened: OmniGibson is not installed.
+
+    Source: Li et al. 2024, BEHAVIOR-1K, arXiv:2403.09227; https://behavior.stanford.edu.
+    """
+    from aexp_torch.sources.gymnasium import GymnasiumEnv
+
+    config = {
+        "scene": {"type": "InteractiveTraversableScene", "scene_model": scene},
+        "robots": [{"type": robot, "obs_modalities": ["rgb", "depth", "proprio"]}],
+        "task": {"type": "BehaviorTask", "activity_name": activity},
+    }
+    return GymnasiumEnv(partial(_omnigibson, config=config), name=name or activity, **options)
+
+
+def _omnigibson(config: dict[str, Any], **_: Any) -> Any:
+    return import_provider("omnigibson", "behavior", "BEHAVIOR").Environment(configs=config)
+
+
+def isaac_lab(task: str, num_envs: int = 1024, device: str = "cuda:0", name: str | None = None, **options: Any) -> Env:
+    """Returns a task of Isaac Lab: all lanes at once, as tensors on the GPU. It has not met the simulator.
+
+    Args:
+      task: `"Isaac-Velocity-Flat-Anymal-C-v0"`.
+      num_envs: number of lanes B.
+      device: where it runs.
+      name: names the source; the default is the task.
+      options: of `TorchEnv`.
+
+    Raises:
+      MissingDependencyError: when it is opened: Isaac Lab is not installed.
+
+    Source: Mittal et al. 2023, Orbit, arXiv:2301.04195; https://isaac-sim.github.io/IsaacLab.
+    """
+    from aexp_torch.sources.torch_env import TorchEnv
+
+    return TorchEnv(partial(_isaac_lab, task=task, device=device), num_envs, name=name or task, **options)
+
+
+def _isaac_lab(num_envs: int, task: str, device: str) -> Any:
+    app = import_provider("isaaclab.app", "isaac", "Isaac Lab")
+    app.AppLauncher(headless=True, device=device)  # before anything else of it is imported
+    gymnasium = import_provider("gymnasium", "isaac", "Isaac Lab")
+    import_provider("isaaclab_tasks", "isaac", "Isaac Lab")  # registers the tasks
+    parse = import_provider("isaaclab_tasks.utils", "isaac", "Isaac Lab").parse_env_cfg
+    return gymnasium.make(task, cfg=parse(task, device=device, num_envs=num_envs)).unwrapped
+
+
+ISAAC = {
+    "Isaac-Velocity-Flat-Anymal-B-v0": "Walk as you are told, on four legs.",
+    "Isaac-Velocity-Flat-Anymal-C-v0": "Walk as you are told, on four legs.",
+    "Isaac-Velocity-Flat-Anymal-D-v0": "Walk as you are told, on four legs.",
+    "Isaac-Velocity-Rough-Anymal-B-v0": "Walk over rough ground as you are told, on four legs.",
+    "Isaac-Velocity-Rough-Anymal-C-v0": "Walk over rough ground as you are told, on four legs.",
+    "Isaac-Velocity-Rough-Anymal-D-v0": "Walk over rough ground as you are told, on four legs.",
+    "Isaac-Velocity-Flat-Unitree-Go2-v0": "Walk as you are told, on four legs.",
+    "Isaac-Velocity-Flat-H1-v0": "Walk as you are told, on two legs.",
+    "Isaac-Cartpole-v0": "Keep the pole upright.",
+    "Isaac-Ant-v0": "Walk forward on four legs.",
+    "Isaac-Humanoid-v0": "Walk forward on two legs.",
+    "Isaac-Reach-Franka-v0": "Reach the place with the hand.",
+    "Isaac-Lift-Cube-Franka-v0": "Lift the cube.",
+    "Isaac-Open-Drawer-Franka-v0": "Open the drawer.",
+}
+ACTIVITIES = {
+    "putting_away_Halloween_decorations": "Put the decorations away.",
+    "picking_up_trash": "Pick up the trash.",
+    "setting_mousetraps": "Set the mousetraps.",
+    "boxing_books_up_for_storage": "Put the books into the box.",
+    "collecting_childrens_toys": "Collect the toys.",
+}
+STARCRAFT = {
+    "MoveToBeacon": "Move the marine to the beacon.",
+    "CollectMineralShards": "Collect the minerals.",
+    "FindAndDefeatZerglings": "Find the zerglings and defeat them.",
+    "DefeatRoaches": "Defeat the roaches.",
+    "DefeatZerglingsAndBanelings": "Defeat the zerglings and the banelings.",
+    "CollectMineralsAndGas": "Collect minerals and gas.",
+    "BuildMarines": "Build marines.",
+    "Simple64": "Win the game.",
+}
+
+ENTRIES = [
+    *(
+        Entry(
+            task,
+            (
+                "control.continuous.isaac",
+                "control.locomotion" if "Velocity" in task else "control.robot",
+                "kind:simulator",
+            ),
+            f"{HERE}:isaac_lab",
+            {"task": task},
+            modules=("isaaclab", "isaaclab_tasks"),
+            licence="BSD-3-Clause; Isaac Sim: NVIDIA's",
+            instruction=instruction,
+            about="all lanes at once on a GPU of NVIDIA, in Isaac Lab",
+            source="Mittal et al. 2023, arXiv:2301.04195",
+            by_hand="Install Isaac Sim and Isaac Lab as https://isaac-sim.github.io/IsaacLab says.",
+        )
+        for task, instruction in ISAAC.items()
+    ),
+    *(
+        Entry(
+            f"behavior-{activity}",
+            ("control.robot.household", "image.egocentric", "kind:simulator"),
+            f"{HERE}:behavior",
+            {"activity": activity},
+            modules=("omnigibson",),
+            licence="MIT; its data: BEHAVIOR's; Isaac Sim: NVIDIA's",
+            instruction=instruction,
+            about="an activity of BEHAVIOR-1K in a house",
+            source="Li et al. 2024, arXiv:2403.09227",
+            by_hand="Install OmniGibson and the data of BEHAVIOR-1K as https://behavior.stanford.edu says.",
+        )
+        for activity, instruction in ACTIVITIES.items()
+    ),
+]
