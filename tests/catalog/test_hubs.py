@@ -2,13 +2,18 @@
 
 import importlib
 import pickle
+import re
 import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from aexp_torch import domains
+from aexp_torch.catalog import find, matches
+from aexp_torch.catalog.entry import in_bytes
 from aexp_torch.catalog.hubs import ENTRIES, Features
+from aexp_torch.errors import SpecError
 from aexp_torch.testing import validate
 from tests.catalog.hub_files import NUM_ROWS, write, write_minari
 from tests.catalog.torch_operators import can_import_torchvision
@@ -89,3 +94,59 @@ def test_recording_shows_a_copy_and_resumes(entry, tmp_path):
     for (_, observation, _, _), timestep in zip(expected[2:], resumed):
         for key, value in observation.items():
             np.testing.assert_array_equal(timestep.observation[key][0], value)
+
+
+def test_no_entry_fetches_without_permission():
+    for entry in ENTRIES:
+        reason = entry.why_not()
+        assert reason is not None and "\n" not in reason, entry.name
+        if not entry.download:  # a simulator
+            assert "is not installed: Install " in reason
+            continue
+        assert reason.startswith("needs files" if entry.by_hand else "needs a download"), reason
+        assert entry.size is None or in_bytes(entry.size) in reason
+        assert (entry.why_not(download=True) is None) == (not entry.by_hand)
+        with pytest.raises(SpecError, match=rf"^{re.escape(entry.name)}: expected its data ") as refused:
+            entry.make().reset()
+        said = str(refused.value)
+        assert "\n" not in said and (entry.by_hand or "Give download=True, or path= of a copy") in said
+        assert entry.licence in said and (entry.size is None or in_bytes(entry.size) in said)
+
+
+def test_entries_are_described():
+    names = [entry.name for entry in ENTRIES]
+    assert len(set(names)) == len(names) and len(names) > 250
+    for entry in ENTRIES:
+        assert entry.instruction.endswith(".") and entry.about and entry.source, entry.name
+        assert any(":" not in tag for tag in entry.tags), entry.name
+        if "features" in entry.arguments:
+            features = Features(entry.arguments["features"])
+            assert entry.arguments.get("target", features.all[-1].key) in features.specs()
+    assert find("snli").instruction.startswith("Say whether")
+
+
+@pytest.mark.parametrize(
+    ("item", "some"),
+    [
+        (domains.text_commonsense, {"copa", "hellaswag", "piqa", "storycloze"}),
+        ("domains.text.inference", {"anli-r1", "rte", "cb", "snli", "mnli", "qnli", "wnli"}),
+        ("text/sentiment", {"imdb", "sentiment140", "sst2", "yelp-polarity"}),
+        ("domains.image", {"mnist", "coco", "imagenet", "vqa-v2", "flickr30k"}),
+        ("video", {"clevrer", "something-something-v2"}),
+        ("audio.speech", {"speech-commands", "librispeech"}),
+        ("offline", {"minari-d4rl-door-human-v2"}),
+        ("language:de", {"xnli-de", "wmt14-de-en"}),
+        ("hub:tfds", {"anli-r1-tfds", "clevr"}),
+        ("split:dev_r1", {"anli-r1"}),
+        ("control.locomotion", {"Isaac-Velocity-Flat-Anymal-C-v0"}),
+    ],
+)
+def test_tags(item, some):
+    found = {entry.name for entry in ENTRIES if matches(item, entry)}
+    assert some <= found < {entry.name for entry in ENTRIES}
+
+
+def test_permission_is_passed_on():
+    assert find("snli").make(download=True).data._arguments["copy"].download
+    assert not find("snli").make(download=False).data._arguments["copy"].download
+    assert find("digits").make(download=True).name == "digits"  # which needs none

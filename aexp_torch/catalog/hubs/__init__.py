@@ -11,6 +11,7 @@ from aexp_torch.catalog.hubs import (
     huggingface_media,
     huggingface_text,
     minari_table,
+    simulators,
     small_tables,
     tfds_table,
     torchvision_table,
@@ -47,4 +48,5 @@ ENTRIES = [
     *small_tables.ENTRIES,
     *csv_table.ENTRIES,
     *minari_table.ENTRIES,
+    *simulators.ENTRIES,
 ]

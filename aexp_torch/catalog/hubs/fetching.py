@@ -124,8 +124,16 @@ class Copy:
             ) from error
 
 
-def retried(action: Callable[[], Any], who: str, what: str) -> Any:
+def retried(
+    action: Callable[[], Any], who: str, what: str, worth: Callable[[Exception], bool] = lambda error: True
+) -> Any:
     """Returns what an action returns; it is tried four times, with a pause of 1, 2 and 4 seconds, while the network fails.
+
+    Args:
+      action: to be done.
+      who: who wants it, for messages.
+      what: what is downloaded, for messages.
+      worth: tells of an error whether another try may help.
 
     Raises:
       SpecError: it fails for good, or every time.
@@ -137,7 +145,7 @@ def retried(action: Callable[[], Any], who: str, what: str) -> Any:
             if not _is_of_the_network(error):
                 raise
             status = getattr(error, "code", None) or getattr(getattr(error, "response", None), "status_code", None)
-            final = status in FINAL_STATUS
+            final = status in FINAL_STATUS or not worth(error)
             if final or attempt == TRIES - 1:
                 tries = "" if final else f" {TRIES} times"
                 raise SpecError(
@@ -187,7 +195,8 @@ def _fetch_rest(url: str, part: Path) -> None:
         expected = answer.headers.get("Content-Length")
         with part.open("ab" if goes_on else "wb") as file:
             before = file.tell()
-            shutil.copyfileobj(answer, file, CHUNK)
+            while chunk := answer.read1(CHUNK):  # `read` drops what came of a chunk before the connection ended
+                file.write(chunk)
             came = file.tell() - before
     if expected is not None and came != int(expected):
         raise ConnectionError(f"the connection ended after {came} of {expected} bytes")

@@ -9,6 +9,11 @@ from aexp_torch.catalog.hubs.features import Features
 __all__ = ["LazyRows", "Rows"]
 
 
+# Files that were opened before a fork: to read on in the child would move the parent's place, and to close some of them
+# there (array_record) ends the child.
+_INHERITED: list[Any] = []
+
+
 class Rows(Protocol):
     """Is what a hub gives: rows with random access, each a mapping from columns to values."""
 
@@ -41,7 +46,9 @@ class LazyRows:
         return LazyRows(self._open_rows, self._features.text, **self._arguments)
 
     def _rows(self) -> Rows:
-        if self._opened is None or self._opened[0] != os.getpid():  # files that were opened before a fork are shared
+        if self._opened is None or self._opened[0] != os.getpid():
+            if self._opened is not None:
+                _INHERITED.append(self._opened)
             rows = self._open_rows(**self._arguments)
             self._kept = _complete(rows, self._features)
             self._opened = os.getpid(), rows

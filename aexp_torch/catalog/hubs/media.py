@@ -63,16 +63,17 @@ def read_audio(value: Any, length: int, rate: int) -> np.ndarray:
         samples, own_rate = soundfile.read(
             io.BytesIO(content) if isinstance(content, bytes) else content, dtype="float32", always_2d=True
         )
+    samples = np.asarray(samples, np.float32)
     samples = samples.mean(1) if samples.ndim == 2 else samples
     if own_rate != rate:
         from scipy.signal import resample_poly
 
         ratio = Fraction(rate, own_rate)
-        needed = int(np.ceil(length / ratio)) + 64  # what comes later is cut anyway
+        needed = int(length / ratio) + 64  # what comes later is cut anyway
         samples = resample_poly(samples[:needed], ratio.numerator, ratio.denominator)
     result = np.zeros((length, 1), np.float32)
     samples = samples[:length]
-    result[: len(samples), 0] = np.clip(samples, -1, 1)
+    result[: len(samples), 0] = samples.clip(-1, 1)
     return result
 
 

@@ -14,6 +14,8 @@ from aexp_torch.provider import import_provider
 __all__ = ["ENTRIES", "behavior", "isaac_lab"]
 
 HERE = "aexp_torch.catalog.hubs.simulators"
+OMNIGIBSON = "Install OmniGibson and the data of BEHAVIOR-1K as https://behavior.stanford.edu says."
+ISAAC_LAB = "Install Isaac Sim and Isaac Lab as https://isaac-sim.github.io/IsaacLab says."
 
 
 def behavior(
@@ -44,7 +46,7 @@ def behavior(
 
 
 def _omnigibson(config: dict[str, Any], **_: Any) -> Any:
-    return import_provider("omnigibson", "behavior", "BEHAVIOR").Environment(configs=config)
+    return import_provider("omnigibson", "", "BEHAVIOR", OMNIGIBSON).Environment(configs=config)
 
 
 def isaac_lab(task: str, num_envs: int = 1024, device: str = "cuda:0", name: str | None = None, **options: Any) -> Env:
@@ -68,11 +70,11 @@ def isaac_lab(task: str, num_envs: int = 1024, device: str = "cuda:0", name: str
 
 
 def _isaac_lab(num_envs: int, task: str, device: str) -> Any:
-    app = import_provider("isaaclab.app", "isaac", "Isaac Lab")
+    app = import_provider("isaaclab.app", "", "Isaac Lab", ISAAC_LAB)
     app.AppLauncher(headless=True, device=device)  # before anything else of it is imported
-    gymnasium = import_provider("gymnasium", "isaac", "Isaac Lab")
-    import_provider("isaaclab_tasks", "isaac", "Isaac Lab")  # registers the tasks
-    parse = import_provider("isaaclab_tasks.utils", "isaac", "Isaac Lab").parse_env_cfg
+    gymnasium = import_provider("gymnasium", "", "Isaac Lab", ISAAC_LAB)
+    import_provider("isaaclab_tasks", "", "Isaac Lab", ISAAC_LAB)  # registers the tasks
+    parse = import_provider("isaaclab_tasks.utils", "", "Isaac Lab", ISAAC_LAB).parse_env_cfg
     return gymnasium.make(task, cfg=parse(task, device=device, num_envs=num_envs)).unwrapped
 
 
@@ -99,16 +101,6 @@ ACTIVITIES = {
     "boxing_books_up_for_storage": "Put the books into the box.",
     "collecting_childrens_toys": "Collect the toys.",
 }
-STARCRAFT = {
-    "MoveToBeacon": "Move the marine to the beacon.",
-    "CollectMineralShards": "Collect the minerals.",
-    "FindAndDefeatZerglings": "Find the zerglings and defeat them.",
-    "DefeatRoaches": "Defeat the roaches.",
-    "DefeatZerglingsAndBanelings": "Defeat the zerglings and the banelings.",
-    "CollectMineralsAndGas": "Collect minerals and gas.",
-    "BuildMarines": "Build marines.",
-    "Simple64": "Win the game.",
-}
 
 ENTRIES = [
     *(
@@ -126,7 +118,7 @@ ENTRIES = [
             instruction=instruction,
             about="all lanes at once on a GPU of NVIDIA, in Isaac Lab",
             source="Mittal et al. 2023, arXiv:2301.04195",
-            by_hand="Install Isaac Sim and Isaac Lab as https://isaac-sim.github.io/IsaacLab says.",
+            by_hand=ISAAC_LAB,
         )
         for task, instruction in ISAAC.items()
     ),
@@ -141,7 +133,7 @@ ENTRIES = [
             instruction=instruction,
             about="an activity of BEHAVIOR-1K in a house",
             source="Li et al. 2024, arXiv:2403.09227",
-            by_hand="Install OmniGibson and the data of BEHAVIOR-1K as https://behavior.stanford.edu says.",
+            by_hand=OMNIGIBSON,
         )
         for activity, instruction in ACTIVITIES.items()
     ),

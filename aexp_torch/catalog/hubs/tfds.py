@@ -1,16 +1,28 @@
 """from_tfds: a dataset of TensorFlow Datasets, read without TensorFlow."""
 
 import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
-from aexp_torch.catalog.hubs.fetching import Copy, retried
+from aexp_torch.catalog.hubs.fetching import LOCK_TIMEOUT, Copy, retried
 from aexp_torch.catalog.hubs.rows import ListedRows, dataset_env
 from aexp_torch.errors import MissingDependencyError, SpecError
 from aexp_torch.sources.dataset import DatasetEnv
 
 __all__ = ["from_tfds"]
+
+PREPARE = """
+import sys
+import tensorflow_datasets as tfds
+builder = tfds.builder(sys.argv[1], data_dir=sys.argv[2], file_format="array_record")
+builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
+"""
+RAISED = re.compile(r"^[\w.]+(?:Error|Exception): .*", re.MULTILINE)
+LASTING = re.compile("ModuleNotFoundError|DatasetNotFoundError|ManualDownload|AssertionError")  # it will not go away
 
 
 def from_tfds(
@@ -88,15 +100,27 @@ def _latest(folder: Path, dataset: str, who: str) -> Path:
 
 
 def _download(part: Path, who: str, dataset: str) -> None:
-    import tensorflow_datasets as tfds
+    """Downloads and prepares it in a process of its own: after array_record has written, forked processes cannot read."""
+    words = [sys.executable, "-c", PREPARE, dataset, str(part)]
 
-    config = tfds.download.DownloadConfig(try_download_gcs=False)
+    def prepare() -> None:
+        ended = subprocess.run(
+            words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=LOCK_TIMEOUT
+        )
+        if ended.returncode:
+            said = (
+                RAISED.findall(ended.stderr) or ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"]
+            )
+            raise OSError(said[-1])
+
     try:
-        builder = tfds.builder(dataset, data_dir=str(part), file_format="array_record")
-        retried(lambda: builder.download_and_prepare(download_config=config), who, f"{dataset} through TFDS")
-    except ModuleNotFoundError as error:
+        retried(prepare, who, f"{dataset} through TFDS", worth=lambda error: not LASTING.search(str(error)))
+    except SpecError as error:
+        missing = re.search(r"No module named '([^']+)'", str(error))
+        if missing is None:
+            raise
         raise MissingDependencyError(
-            f"{who}: expected what TFDS needs to prepare {dataset}, {error.name} is not installed. Install it for this"
-            f" once: pip install {error.name}; reading does not need it."
+            f"{who}: expected what TFDS needs to prepare {dataset}, {missing[1]} is not installed. Install it for this"
+            f" once: pip install {missing[1]}; reading does not need it."
         ) from error
     shutil.rmtree(part / "downloads", ignore_errors=True)

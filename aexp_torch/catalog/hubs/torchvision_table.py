@@ -8,7 +8,7 @@ __all__ = ["ENTRIES"]
 FLAG = {"splits": {"train": {"train": True}, "test": {"train": False}}}
 TWO = {"splits": {"train": {"split": "train"}, "test": {"split": "test"}}}
 THREE = {"splits": {"train": {"split": "train"}, "validation": {"split": "val"}, "test": {"split": "test"}}}
-ONE = {"splits": {"train": {}}}
+ONE: dict = {"splits": {"train": {}}}
 
 # fmt: off
 GROUPS = [

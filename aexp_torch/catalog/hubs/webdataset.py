@@ -11,7 +11,6 @@ from torch.utils.data import IterableDataset
 from aexp_torch.catalog.hubs.features import Features
 from aexp_torch.catalog.hubs.fetching import TRIES, WAIT, Copy
 from aexp_torch.errors import SpecError
-from aexp_torch.provider import import_provider
 from aexp_torch.sources.dataset import DatasetEnv
 
 __all__ = ["Shards", "from_webdataset"]
@@ -86,7 +85,8 @@ class Shards(IterableDataset):
         return _Samples(self._shards(), Features(self._features), self._copy.who)
 
     def _shards(self) -> list[str]:
-        braceexpand = import_provider("braceexpand", "webdataset", self._copy.who)
+        import braceexpand
+
         urls = list(braceexpand.braceexpand(self._urls))
         if self._copy.path is not None:
             folder = self._copy.folder
@@ -133,7 +133,8 @@ class _Samples:
 
     def _opened(self, skip: int) -> Iterator[dict]:
         """Yields samples of a shard from some place on; where the connection fails, the shard is opened anew."""
-        webdataset = import_provider("webdataset", "webdataset", self._who)
+        import webdataset
+
         url, failures = self._shards[self._shard], 0
         while True:
             try:
