@@ -80,7 +80,8 @@ class Entry:
         missing += [program for program in self.programs if shutil.which(program) is None]
         if missing:
             remedy = f'pip install "aexp-torch[{self.extra}]"' if self.extra else f"pip install {' '.join(missing)}"
-            return f"{', '.join(missing)} is not installed: {self.by_hand or remedy}"
+            are = "is" if len(missing) == 1 else "are"
+            return f"{', '.join(missing)} {are} not installed: {self.by_hand or remedy}"
         if not self.download or (self.here is not None and self.here()):
             return None
         if self.by_hand:

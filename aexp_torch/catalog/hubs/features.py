@@ -201,6 +201,8 @@ def _image_spec(feature: Feature) -> specs.Array:
 
 
 def _text(value: Any, length: int) -> np.ndarray:
+    if isinstance(value, list | tuple):  # a triple, say
+        value = " | ".join(map(str, value))
     return encode_text("" if value is None else value if isinstance(value, str | bytes) else str(value), length)
 
 

@@ -44,7 +44,7 @@ GROUPS = [
     Group("text.sentiment text.classification", "Say whether the text is positive or negative.", [
         ("imdb", "stanfordnlp/imdb", "text:text(2048) label:class(2)", "", 83_446_840, "film reviews", "Maas et al. 2011", {"config": "plain_text", "splits": "train test"}),
         ("sentiment140", "stanfordnlp/sentiment140", "text:text sentiment:class(0|2|4)", "", None, "1.6 million tweets", "Go et al. 2009", {"config": "sentiment140", "splits": "train test"}),
-        ("sst2", GLUE, "sentence:text(384) label:class(2)?", "", 3_331_058, "sentences of film reviews", "Socher et al. 2013; Wang et al. 2018, arXiv:1804.07461", {"config": "sst2"}),
+        ("sst2", GLUE, "sentence:text(384) label:class(2)?", "", None, "sentences of film reviews", "Socher et al. 2013; Wang et al. 2018, arXiv:1804.07461", {"config": "sst2"}),
         ("yelp-polarity", "fancyzhx/yelp_polarity", "text:text(2048) label:class(2)", "", None, "reviews of businesses", "Zhang et al. 2015, arXiv:1509.01626", {"config": "plain_text", "splits": "train test"}),
         ("yelp-full", "Yelp/yelp_review_full", "text:text(2048) label:class(5)", "", None, "reviews of businesses, one to five stars", "Zhang et al. 2015, arXiv:1509.01626", {"config": "yelp_review_full", "splits": "train test"}),
         ("rotten-tomatoes", "cornell-movie-review-data/rotten_tomatoes", "text:text(320) label:class(2)", "", None, "sentences of film reviews", "Pang and Lee 2005", {}),

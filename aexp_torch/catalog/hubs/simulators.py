@@ -1,7 +1,7 @@
 """Simulators that no package index has, or that need a licence: BEHAVIOR, Isaac Lab, StarCraft II, desktops.
 
-What is here follows their documents. None of them runs on the machines on which this package is tested: these functions
-have not met them.
+What is here follows their documents. Isaac Lab, BEHAVIOR and StarCraft II do not run on the machines on which this
+package is tested: what opens them here has not met them.
 """
 
 from functools import partial
@@ -102,7 +102,46 @@ ACTIVITIES = {
     "collecting_childrens_toys": "Collect the toys.",
 }
 
+STARCRAFT = {  # maps, with what to do and the arguments beside
+    "MoveToBeacon": ("Move the marine to the beacon.", {"race": "terran"}),
+    "CollectMineralShards": ("Collect the minerals.", {"race": "terran"}),
+    "FindAndDefeatZerglings": ("Find the zerglings and defeat them.", {"race": "terran"}),
+    "DefeatRoaches": ("Defeat the roaches.", {"race": "terran"}),
+    "DefeatZerglingsAndBanelings": ("Defeat the zerglings and the banelings.", {"race": "terran"}),
+    "CollectMineralsAndGas": ("Collect minerals and gas.", {"race": "terran"}),
+    "BuildMarines": ("Build marines.", {"race": "terran"}),
+    "Simple64": ("Win the game.", {"opponent": ("random", "very_easy")}),
+}
+CALCULATOR = [["Xvnc", ":{display}", "-rfbport", "{port}", "-localhost", "-SecurityTypes", "None"], ["xcalc"]]
+
 ENTRIES = [
+    *(
+        Entry(
+            f"starcraft2-{name}",
+            ("game.strategy.starcraft", "image.layers", "kind:simulator"),
+            "aexp_torch.sources.starcraft:StarCraft2Env",
+            {"map_name": name, **arguments},
+            extra="starcraft",
+            modules=("pysc2",),
+            licence="Apache-2.0; the game: Blizzard's",
+            instruction=instruction,
+            about="StarCraft II through PySC2, which needs the game and its maps below SC2PATH",
+            source="Vinyals et al. 2017, arXiv:1708.04782",
+        )
+        for name, (instruction, arguments) in STARCRAFT.items()
+    ),
+    Entry(
+        "vnc-calculator",
+        ("desktop", "image.screen", "kind:simulator"),
+        "aexp_torch.sources.vnc:VNCEnv",
+        {"start_command": CALCULATOR, "max_episode_steps": 500},
+        licence="GPL-2.0-or-later",
+        instruction="Calculate with what is on the screen, with the pointer and the keys.",
+        about="a calculator on a desktop of its own, through a VNC server",
+        source="https://tigervnc.org",
+        programs=("Xvnc", "xcalc"),
+        by_hand="Install TigerVNC's server and X11's programs, on Debian: apt install tigervnc-standalone-server x11-apps",
+    ),
     *(
         Entry(
             task,

@@ -40,7 +40,7 @@ FILES = [
         ("something-something-v2", "something_something", "video:video(8,112,112) label:text(128) class:class(174)", "", None, "what hands do with things", "Goyal et al. 2017, arXiv:1706.04261", {"splits": ("train", "validation"), "by_hand": "It needs a registration: get the videos and the labels at https://www.qualcomm.com/developer/software/something-something-v-2-dataset and unpack them.", "home": "https://www.qualcomm.com/developer/software/something-something-v-2-dataset", "tags": "text.captioning"}),
     ]),
     Group("video.prediction video.generation", "Predict the next frames.", [
-        ("moving-mnist", "moving_mnist", "video:video(20,64,64)", "", 819_200_128, "two digits that bounce", "Srivastava et al. 2015, arXiv:1502.04681", {"urls": ("http://www.cs.toronto.edu/~nitish/unsupervised_video/mnist_test_seq.npy",)}),
+        ("moving-mnist", "moving_mnist", "video:video(20,64,64)", "", 819_200_000, "two digits that bounce", "Srivastava et al. 2015, arXiv:1502.04681", {"urls": ("http://www.cs.toronto.edu/~nitish/unsupervised_video/mnist_test_seq.npy",)}),
     ]),
     Group("audio.environment audio.classification", "Say what makes the sound.", [
         ("esc50", "esc50", "audio:audio(80000,16000) target:class(50)", "CC-BY-NC-3.0", None, "fifty kinds of sounds, five seconds each", "Piczak 2015", {"urls": ("https://github.com/karolpiczak/ESC-50/archive/master.zip",), "home": "https://github.com/karolpiczak/ESC-50"}),

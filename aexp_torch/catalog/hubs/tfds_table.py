@@ -10,9 +10,9 @@ ANLI = "premise=context:text(512) hypothesis:text label:class(3)"
 # fmt: off
 GROUPS = [
     Group("text.inference", "Say whether the hypothesis follows from the premise, contradicts it, or neither.", [
-        ("anli-r1-tfds", "anli/r1", ANLI, "CC-BY-NC-4.0", 18_622_144, "adversarial inference, round 1", "Nie et al. 2020, arXiv:1910.14599", {}),
-        ("anli-r2-tfds", "anli/r2", ANLI, "CC-BY-NC-4.0", 18_622_144, "adversarial inference, round 2", "Nie et al. 2020, arXiv:1910.14599", {}),
-        ("anli-r3-tfds", "anli/r3", ANLI, "CC-BY-NC-4.0", 18_622_144, "adversarial inference, round 3", "Nie et al. 2020, arXiv:1910.14599", {}),
+        ("anli-r1-tfds", "anli/r1", ANLI, "CC-BY-NC-4.0", 18_620_000, "adversarial inference, round 1", "Nie et al. 2020, arXiv:1910.14599", {}),
+        ("anli-r2-tfds", "anli/r2", ANLI, "CC-BY-NC-4.0", 18_620_000, "adversarial inference, round 2", "Nie et al. 2020, arXiv:1910.14599", {}),
+        ("anli-r3-tfds", "anli/r3", ANLI, "CC-BY-NC-4.0", 18_620_000, "adversarial inference, round 3", "Nie et al. 2020, arXiv:1910.14599", {}),
     ]),
     Group("text.sentiment text.classification", "Say whether the text is positive or negative.", [
         ("sentiment140-tfds", "sentiment140", "text:text polarity:class(0|2|4)", "", 81_363_704, "1.6 million tweets", "Go et al. 2009", {"splits": "train test"}),
@@ -29,7 +29,7 @@ GROUPS = [
         ("wider-face", "wider_face", "image:image(256,256,3) bbox=faces.bbox:matrix(32,4)", "CC-BY-NC-ND-4.0", None, "faces", "Yang et al. 2016, arXiv:1511.06523", {}),
     ]),
     Group("image.reasoning image.qa text.qa.visual", "Answer the questions about the picture.", [
-        ("clevr", "clevr", "image:image(160,240,3) questions=question_answer.question:texts(10,256) answers=question_answer.answer:texts(10,16)", "CC-BY-4.0", 18_980_000_000, "cubes, balls and cylinders", "Johnson et al. 2017, arXiv:1612.06890", {}),
+        ("clevr", "clevr", "image:image(160,240,3) questions=question_answer.question:texts(10,256) answers=question_answer.answer:texts(10,16)", "CC-BY-4.0", None, "cubes, balls and cylinders", "Johnson et al. 2017, arXiv:1612.06890", {}),
     ]),
     Group("image.classification", "Say what is in the picture.", [
         ("stanford-dogs", "stanford_dogs", "image:image(224,224,3) label:class(120)", "", None, "breeds of dogs", "Khosla et al. 2011", {"splits": "train test"}),
