@@ -85,14 +85,8 @@ class Entry:
         if not self.download or (self.here is not None and self.here()):
             return None
         if self.by_hand:
-            return f"needs files{self._terms()} that are not to be downloaded from here: {self.by_hand} Then path="
-        return None if download else f"needs a download{self._terms()}: download=True"
-
-    def _terms(self) -> str:
-        """Says how much it is and under which licence, in brackets, as far as that is known."""
-        terms = [in_bytes(self.size)] if self.size is not None else []
-        terms += [f"licence {self.licence}"] if self.licence else []
-        return f" ({', '.join(terms)})" if terms else ""
+            return "needs files that are not downloaded from here: path="
+        return None if download else "needs a download: download=True"
 
 
 def _is_installed(module: str) -> bool:

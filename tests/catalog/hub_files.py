@@ -328,13 +328,11 @@ def _idx(array: np.ndarray) -> bytes:
     return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
 
 
-def _mnist(entry: Entry, rows: list[dict], folder: Path) -> None:
-    name = entry.arguments["dataset"]
-    prefix = "emnist-letters-train-" if name == "EMNIST" else "train-"
-    raw = folder / name / "raw"
+def _emnist(entry: Entry, rows: list[dict], folder: Path) -> None:
+    raw = folder / "EMNIST" / "raw"
     raw.mkdir(parents=True)
     images, labels = np.stack([row["image"][..., 0] for row in rows]), np.array([row["label"] for row in rows])
-    for part in (prefix, prefix.replace("train", "test" if name == "EMNIST" else "t10k")):
+    for part in ("emnist-letters-train-", "emnist-letters-test-"):
         (raw / f"{part}images-idx3-ubyte").write_bytes(_idx(images))
         (raw / f"{part}labels-idx1-ubyte").write_bytes(_idx(labels))
 
@@ -438,10 +436,7 @@ def _image_folders(entry: Entry, rows: list[dict], folder: Path) -> None:
 
 
 _TORCHVISION = {
-    "MNIST": _mnist,
-    "FashionMNIST": _mnist,
-    "KMNIST": _mnist,
-    "EMNIST": _mnist,
+    "EMNIST": _emnist,
     "SVHN": _svhn,
     "STL10": _stl10,
     "OxfordIIITPet": _pets,
@@ -459,6 +454,12 @@ _TORCHVISION = {
 def _files(entry: Entry, features: Features, rows: list[dict], folder: Path):
     _LISTINGS[entry.arguments["listing"]](rows, folder, _split(entry))
     return folder, rows
+
+
+def _mnist(rows: list[dict], folder: Path, split: str) -> None:
+    images, labels = np.stack([row["image"][..., 0] for row in rows]), np.array([row["label"] for row in rows])
+    (folder / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(_idx(images)))
+    (folder / "train-labels-idx1-ubyte").write_bytes(_idx(labels))
 
 
 def _sound(file: Path, samples: np.ndarray, kind: str = "WAV") -> None:
@@ -586,6 +587,7 @@ def _moving_mnist(rows: list[dict], folder: Path, split: str) -> None:
 
 _LISTINGS = {
     "esc50": _esc50,
+    "idx": _mnist,
     "fsd50k": _fsd50k,
     "speech_commands": _speech_commands,
     "librispeech": _librispeech,

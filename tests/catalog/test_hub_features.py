@@ -121,8 +121,8 @@ def test_files_that_would_be_unpickled_are_refused():
 def test_splits_are_named():
     with pytest.raises(SpecError, match=r"esc50: expected split to be one of \['train', 'test'\], got 'dev'"):
         from_files("esc50", "target:class(50)", split="dev")
-    with pytest.raises(SpecError, match=r"mnist: expected split to be one of \['test', 'train'\], got 'all'"):
-        BY_NAME["mnist"].make(split="all")
+    with pytest.raises(SpecError, match=r"stl10: expected split to be one of \['test', 'train'\], got 'all'"):
+        BY_NAME["stl10"].make(split="all")
 
 
 def test_what_tfds_cannot_prepare():

@@ -5,6 +5,7 @@ To add one: a function here, and an entry in a table that names it.
 """
 
 import csv
+import gzip
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ __all__ = [
     "common_voice",
     "esc50",
     "fsd50k",
+    "idx",
     "kinetics",
     "librispeech",
     "moving_mnist",
@@ -82,6 +84,23 @@ def fsd50k(folder: Path, split: str) -> Rows:
         }
         for row in rows
     ]
+
+
+def idx(folder: Path, split: str) -> Rows:
+    """Lists MNIST and what is laid out like it: `image` uint8 [28, 28], `label`; files may be gzipped."""
+    part = "t10k" if split == "test" else "train"
+    images, labels = (_idx(_find(folder, f"{part}-{kind}-ubyte*")) for kind in ("images-idx3", "labels-idx1"))
+    return [{"image": image, "label": label} for image, label in zip(images, labels, strict=True)]
+
+
+def _idx(file: Path) -> np.ndarray:
+    """Returns the array of an IDX file of bytes: two zeros, the type 8, the rank, the sizes, the values."""
+    content = file.read_bytes()
+    content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    if content[:3] != b"\0\0\x08":
+        raise FileNotFoundError(f"{file} is no IDX file of bytes")
+    sizes = np.frombuffer(content, ">u4", count=content[3], offset=4).astype(int)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * content[3]).reshape(sizes)
 
 
 def speech_commands(folder: Path, split: str) -> Rows:

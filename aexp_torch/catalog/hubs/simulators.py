@@ -102,7 +102,7 @@ ACTIVITIES = {
     "collecting_childrens_toys": "Collect the toys.",
 }
 
-STARCRAFT = {  # maps, with what to do and the arguments beside
+STARCRAFT: dict[str, tuple[str, dict[str, Any]]] = {  # maps, with what to do and the arguments beside
     "MoveToBeacon": ("Move the marine to the beacon.", {"race": "terran"}),
     "CollectMineralShards": ("Collect the minerals.", {"race": "terran"}),
     "FindAndDefeatZerglings": ("Find the zerglings and defeat them.", {"race": "terran"}),

@@ -9,6 +9,13 @@ SPEECH = "audio:audio(16000,16000) word:class(backward|bed|bird|cat|dog|down|eig
 LIBRI = "https://www.openslr.org/resources/12/{split}.tar.gz"
 CLEVRER = "http://data.csail.mit.edu/clevrer"
 
+
+def _idx(place: str) -> dict:
+    """Returns the addresses of MNIST, or of what is laid out like it."""
+    parts = [f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
+    return {"urls": tuple(f"{place}/{part}" for part in parts), "home": place}
+
+
 # fmt: off
 DEEPLAKE = [
     Group("image.classification image.characters", "Say which digit is written in the image.", [
@@ -28,7 +35,12 @@ WEBDATASET = [
 ]
 FILES = [
     Group("image.classification image.characters", "Say which character is in the picture.", [
+        ("mnist", "idx", "image:image(28,28,1) label:class(10)", "CC-BY-SA-3.0", 11_594_722, "handwritten digits, 28 x 28", "LeCun et al. 1998", _idx("https://ossci-datasets.s3.amazonaws.com/mnist")),
+        ("kmnist", "idx", "image:image(28,28,1) label:class(10)", "CC-BY-SA-4.0", 21_240_888, "handwritten Hiragana, 28 x 28", "Clanuwat et al. 2018, arXiv:1812.01718", _idx("http://codh.rois.ac.jp/kmnist/dataset/kmnist")),
         ("omniglot", "omniglot", "image:image(105,105,1) character:class(964)", "MIT", None, "characters of 30 alphabets, 20 pictures of each; for testing, of 20 others", "Lake et al. 2015", {"urls": ("https://raw.githubusercontent.com/brendenlake/omniglot/master/python/images_background.zip", "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/images_evaluation.zip"), "home": "https://github.com/brendenlake/omniglot"}),
+    ]),
+    Group("image.classification", "Say what is in the picture.", [
+        ("fashion-mnist", "idx", "image:image(28,28,1) label:class(10)", "MIT", 30_878_645, "clothes, 28 x 28", "Xiao et al. 2017, arXiv:1708.07747", _idx("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com")),
     ]),
     Group("video.reasoning video.qa text.qa.visual", "Answer the question about the video.", [
         ("clevrer", "clevrer", "video:video(16,96,144) question:text(128) choices:texts(4,128) correct:classes(4) answer:text(16)", "CC0-1.0", None, "what happens, why, what next and what if, among colliding things", "Yi et al. 2020, arXiv:1910.01442", {"splits": ("train", "validation"), "urls": (f"{CLEVRER}/videos/{{split}}/video_{{split}}.zip", f"{CLEVRER}/questions/{{split}}.json"), "home": "http://clevrer.csail.mit.edu/"}),

@@ -5,7 +5,6 @@ from aexp_torch.catalog.hubs.table import Group, entries_of
 
 __all__ = ["ENTRIES"]
 
-FLAG = {"splits": {"train": {"train": True}, "test": {"train": False}}}
 TWO = {"splits": {"train": {"split": "train"}, "test": {"split": "test"}}}
 THREE = {"splits": {"train": {"split": "train"}, "validation": {"split": "val"}, "test": {"split": "test"}}}
 ONE: dict = {"splits": {"train": {}}}
@@ -13,13 +12,10 @@ ONE: dict = {"splits": {"train": {}}}
 # fmt: off
 GROUPS = [
     Group("image.classification image.characters", "Say which character is in the picture.", [
-        ("mnist", "MNIST", "image=x:image(28,28,1) label=y:class(10)", "CC-BY-SA-3.0", 11_594_722, "handwritten digits, 28 x 28", "LeCun et al. 1998", FLAG),
-        ("kmnist", "KMNIST", "image=x:image(28,28,1) label=y:class(10)", "CC-BY-SA-4.0", 21_240_888, "handwritten Hiragana, 28 x 28", "Clanuwat et al. 2018, arXiv:1812.01718", FLAG),
         ("emnist-letters", "EMNIST", "image=x:image(28,28,1) label=y:class(27)", "", 561_753_746, "handwritten letters, 28 x 28, on their sides", "Cohen et al. 2017, arXiv:1702.05373", {"splits": {"train": {"split": "letters", "train": True}, "test": {"split": "letters", "train": False}}}),
         ("svhn", "SVHN", "image=x:image(32,32,3) label=y:class(10)", "non-commercial", None, "digits of house numbers", "Netzer et al. 2011", {"splits": {"train": {"split": "train"}, "test": {"split": "test"}, "extra": {"split": "extra"}}}),
     ]),
     Group("image.classification", "Say what is in the picture.", [
-        ("fashion-mnist", "FashionMNIST", "image=x:image(28,28,1) label=y:class(10)", "MIT", 30_878_645, "clothes, 28 x 28", "Xiao et al. 2017, arXiv:1708.07747", FLAG),
         ("stl10", "STL10", "image=x:image(96,96,3) label=y:class(10)", "", 2_640_397_119, "ten kinds of things, few labels", "Coates et al. 2011", TWO),
         ("oxford-pets", "OxfordIIITPet", "image=x:image(224,224,3) label=y:class(37)", "CC-BY-SA-4.0", None, "breeds of cats and dogs", "Parkhi et al. 2012", {"splits": {"train": {"split": "trainval"}, "test": {"split": "test"}}}),
         ("oxford-flowers", "Flowers102", "image=x:image(224,224,3) label=y:class(102)", "", None, "flowers", "Nilsback and Zisserman 2008", THREE),
