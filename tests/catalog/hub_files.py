@@ -316,44 +316,40 @@ def _csv(entry: Entry, features: Features, rows: list[dict], folder: Path):
     return folder, rows
 
 
-# --- torchvision: what each class looks for
+# --- files with a listing of their own
 
 
-def _torchvision(entry: Entry, features: Features, rows: list[dict], folder: Path):
-    dataset = entry.arguments["dataset"]
-    return folder, _TORCHVISION.get(dataset, _image_folders)(entry, rows, folder) or rows
+def _files(entry: Entry, features: Features, rows: list[dict], folder: Path):
+    _LISTINGS[entry.arguments["listing"]](rows, folder, _split(entry))
+    return folder, rows
 
 
 def _idx(array: np.ndarray) -> bytes:
     return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
 
 
-def _emnist(entry: Entry, rows: list[dict], folder: Path) -> None:
+def _emnist(rows: list[dict], folder: Path, split: str) -> None:
     raw = folder / "EMNIST" / "raw"
     raw.mkdir(parents=True)
-    images, labels = np.stack([row["image"][..., 0] for row in rows]), np.array([row["label"] for row in rows])
+    images, labels = np.stack([row["image"][..., 0].T for row in rows]), np.array([row["label"] for row in rows])
     for part in ("emnist-letters-train-", "emnist-letters-test-"):
         (raw / f"{part}images-idx3-ubyte").write_bytes(_idx(images))
         (raw / f"{part}labels-idx1-ubyte").write_bytes(_idx(labels))
 
 
-def _svhn(entry: Entry, rows: list[dict], folder: Path) -> None:
+def _svhn(rows: list[dict], folder: Path, split: str) -> None:
     from scipy.io import savemat
 
     labels = np.array([[row["label"] or 10] for row in rows], np.uint8)  # 10 is the digit 0
     savemat(folder / "train_32x32.mat", {"X": np.stack([row["image"] for row in rows], -1), "y": labels})
 
 
-def _stl10(entry: Entry, rows: list[dict], folder: Path) -> None:
+def _stl10(rows: list[dict], folder: Path, split: str) -> None:
     root = folder / "stl10_binary"
     root.mkdir()
     images = np.stack([row["image"].transpose(2, 1, 0) for row in rows])  # [N, C, W, H]
     (root / "train_X.bin").write_bytes(images.tobytes())
     (root / "train_y.bin").write_bytes(np.array([row["label"] + 1 for row in rows], np.uint8).tobytes())
-    (root / "class_names.txt").write_text("\n".join("abcdefghij"))
-    (root / "fold_indices.txt").write_text("0 1\n" * 10)
-    for name in ("unlabeled_X.bin", "test_X.bin", "test_y.bin"):  # have to be there
-        (root / name).touch()
 
 
 def _put(file: Path, image: np.ndarray) -> None:
@@ -361,7 +357,7 @@ def _put(file: Path, image: np.ndarray) -> None:
     file.write_bytes(png(image))  # the readers look at what is inside, not at the name
 
 
-def _pets(entry: Entry, rows: list[dict], folder: Path) -> None:
+def _pets(rows: list[dict], folder: Path, split: str) -> None:
     root = folder / "oxford-iiit-pet"
     lines = []
     for index, row in enumerate(rows):
@@ -371,7 +367,7 @@ def _pets(entry: Entry, rows: list[dict], folder: Path) -> None:
     (root / "annotations" / "trainval.txt").write_text("\n".join(lines))
 
 
-def _flowers(entry: Entry, rows: list[dict], folder: Path) -> None:
+def _flowers(rows: list[dict], folder: Path, split: str) -> None:
     from scipy.io import savemat
 
     root = folder / "flowers-102"
@@ -381,7 +377,7 @@ def _flowers(entry: Entry, rows: list[dict], folder: Path) -> None:
     savemat(root / "setid.mat", {"trnid": np.arange(1, len(rows) + 1)[None]})
 
 
-def _dtd(entry: Entry, rows: list[dict], folder: Path) -> None:
+def _dtd(rows: list[dict], folder: Path, split: str) -> None:
     root = folder / "dtd" / "dtd"
     names = [f"kind{row['label']}/kind{row['label']}_{index}.jpg" for index, row in enumerate(rows)]
     for name, row in zip(names, rows):
@@ -390,7 +386,7 @@ def _dtd(entry: Entry, rows: list[dict], folder: Path) -> None:
     (root / "labels" / "train1.txt").write_text("\n".join(names))
 
 
-def _aircraft(entry: Entry, rows: list[dict], folder: Path) -> None:
+def _aircraft(rows: list[dict], folder: Path, split: str) -> None:
     data = folder / "fgvc-aircraft-2013b" / "data"
     for index, row in enumerate(rows):
         _put(data / "images" / f"{index}.jpg", row["image"])
@@ -400,16 +396,18 @@ def _aircraft(entry: Entry, rows: list[dict], folder: Path) -> None:
     )
 
 
-def _places(entry: Entry, rows: list[dict], folder: Path) -> None:
-    (folder / "categories_places365.txt").write_text("\n".join(f"/k/kind{index} {index}" for index in range(365)))
+def _places(rows: list[dict], folder: Path, split: str) -> None:
     lines = []
     for index, row in enumerate(rows):
-        _put(folder / "data_256_standard" / "k" / f"kind{row['label']}" / f"{index}.jpg", row["image"])
+        _put(
+            folder / "train_256_places365standard" / "data_256" / "k" / f"kind{row['label']}" / f"{index}.jpg",
+            row["image"],
+        )
         lines.append(f"/k/kind{row['label']}/{index}.jpg {row['label']}")
     (folder / "places365_train_standard.txt").write_text("\n".join(lines))
 
 
-def _clevr_count(entry: Entry, rows: list[dict], folder: Path) -> None:
+def _clevr_count(rows: list[dict], folder: Path, split: str) -> None:
     root = folder / "clevr" / "CLEVR_v1.0"
     scenes = []
     for index, row in enumerate(rows):
@@ -419,41 +417,10 @@ def _clevr_count(entry: Entry, rows: list[dict], folder: Path) -> None:
     (root / "scenes" / "CLEVR_train_scenes.json").write_text(json.dumps({"scenes": scenes}))
 
 
-def _image_folders(entry: Entry, rows: list[dict], folder: Path) -> None:
-    """Writes a folder for each class; the label is the place of its name in the alphabet."""
-    dataset = entry.arguments["dataset"]
-    root, suffix = {
-        "EuroSAT": ("eurosat/2750", "jpg"),
-        "GTSRB": ("gtsrb/GTSRB/Training", "ppm"),
-        "Country211": ("country211/train", "jpg"),
-        "RenderedSST2": ("rendered-sst2/train", "png"),
-    }[dataset]
-    names = ["negative", "positive"] if dataset == "RenderedSST2" else [f"k{number}" for number in range(len(rows))]
+def _eurosat(rows: list[dict], folder: Path, split: str) -> None:
+    names = ["AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial"]
     for index, row in enumerate(rows):
-        number = row["label"] % len(names)
-        _put(folder / root / names[number] / f"{index}.{suffix}", row["image"])
-    rows.sort(key=lambda row: row["label"])
-
-
-_TORCHVISION = {
-    "EMNIST": _emnist,
-    "SVHN": _svhn,
-    "STL10": _stl10,
-    "OxfordIIITPet": _pets,
-    "Flowers102": _flowers,
-    "DTD": _dtd,
-    "FGVCAircraft": _aircraft,
-    "Places365": _places,
-    "CLEVRClassification": _clevr_count,
-}
-
-
-# --- files with a listing of their own
-
-
-def _files(entry: Entry, features: Features, rows: list[dict], folder: Path):
-    _LISTINGS[entry.arguments["listing"]](rows, folder, _split(entry))
-    return folder, rows
+        _put(folder / "EuroSAT_RGB" / names[row["label"]] / f"{index}.jpg", row["image"])
 
 
 def _mnist(rows: list[dict], folder: Path, split: str) -> None:
@@ -552,7 +519,9 @@ def _ucf101(rows: list[dict], folder: Path, split: str) -> None:
 
 def _class_folders(rows: list[dict], folder: Path, split: str) -> None:
     for index, row in enumerate(rows):
-        movie(row["video"], folder / split / f"act{row['label']}" / f"{index}.avi")
+        file = folder / "somewhere" / split / f"kind{row['label']}" / f"{index}.png"
+        movie(row["video"], file.with_suffix(".avi")) if "video" in row else _put(file, row["image"])
+    rows.sort(key=lambda row: row["label"])
 
 
 def _kinetics(rows: list[dict], folder: Path, split: str) -> None:
@@ -593,7 +562,17 @@ _LISTINGS = {
     "librispeech": _librispeech,
     "common_voice": _common_voice,
     "nsynth": _nsynth,
+    "clevr_count": _clevr_count,
     "clevrer": _clevrer,
+    "dtd": _dtd,
+    "emnist": _emnist,
+    "eurosat": _eurosat,
+    "fgvc_aircraft": _aircraft,
+    "oxford_flowers": _flowers,
+    "oxford_pets": _pets,
+    "places365": _places,
+    "stl10": _stl10,
+    "svhn": _svhn,
     "ucf101": _ucf101,
     "class_folders": _class_folders,
     "kinetics": _kinetics,
@@ -608,7 +587,6 @@ _WRITERS = {
     "deeplake": _deeplake,
     "webdataset": _webdataset,
     "csv": _csv,
-    "torchvision": _torchvision,
     "files": _files,
 }
 

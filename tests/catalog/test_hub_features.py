@@ -14,6 +14,7 @@ from aexp_torch.errors import SpecError
 from aexp_torch.specs import Modality
 from aexp_torch.testing import check_env
 from tests.catalog.hub_files import movie, png, wav, write
+from tests.catalog.torch_operators import can_import_torchvision
 
 BY_NAME = {entry.name: entry for entry in ENTRIES}
 
@@ -118,10 +119,29 @@ def test_files_that_would_be_unpickled_are_refused():
             from_torchvision(dataset, "image=x:image label=y:class(10)", splits={"train": {}})
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_torchvision_reads_folders(tmp_path):
+    if not can_import_torchvision():
+        pytest.skip("torchvision is not installed")
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.png").write_bytes(png(np.full((8, 8, 3), ord(name), np.uint8)))
+    given = {"splits": {"train": {}}, "batch_size": 2, "epochs": 1}
+    env = from_torchvision("ImageFolder", "image=x:image(8,8,3) label=y:class(2)", path=tmp_path, **given)
+    timestep = env.reset()
+    assert timestep.observation["label"].tolist() == [0, 1] and (timestep.observation["image"][1] == ord("b")).all()
+    env = from_torchvision("EuroSAT", "image=x:image(8,8,3) label=y:class(2)", path=tmp_path, **given)
+    with pytest.raises(SpecError, match="EuroSAT: expected the files of EuroSAT in .*Dataset not found"):
+        env.reset()
+    env = from_torchvision("EuroSAT", "image=x:image(8,8,3) label=y:class(2)", **given)
+    with pytest.raises(SpecError, match="Give download=True"):
+        env.reset()
+
+
 def test_splits_are_named():
     with pytest.raises(SpecError, match=r"esc50: expected split to be one of \['train', 'test'\], got 'dev'"):
         from_files("esc50", "target:class(50)", split="dev")
-    with pytest.raises(SpecError, match=r"stl10: expected split to be one of \['test', 'train'\], got 'all'"):
+    with pytest.raises(SpecError, match=r"stl10: expected split to be one of \['train', 'test'\], got 'all'"):
         BY_NAME["stl10"].make(split="all")
 
 

@@ -4,7 +4,6 @@ import importlib.util
 import pickle
 import re
 import socket
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from aexp_torch.catalog.hubs import ENTRIES, Features
 from aexp_torch.errors import MissingDependencyError, SpecError
 from aexp_torch.testing import validate
 from tests.catalog.hub_files import NUM_ROWS, write, write_minari
-from tests.catalog.torch_operators import can_import_torchvision
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(is set to None|env_spec is None|not been set):UserWarning:minari")
 DATASETS = [entry for entry in ENTRIES if "features" in entry.arguments]
@@ -35,17 +33,6 @@ def offline(monkeypatch, tmp_path):
     monkeypatch.setenv("AEXP_DATA", str(tmp_path / "cache"))
 
 
-@pytest.fixture(autouse=True)
-def checksums(monkeypatch):
-    """torchvision compares checksums of the real archives; small copies have others."""
-    for module in ("flowers102", "places365", "stl10", "svhn") if can_import_torchvision() else ():
-        monkeypatch.setattr(
-            importlib.import_module(f"torchvision.datasets.{module}"),
-            "check_integrity",
-            lambda file, *_, **__: Path(file).exists(),
-        )
-
-
 def assert_shows(timestep, features, rows):
     for index, row in enumerate(rows):
         for feature in features.all:
@@ -56,8 +43,6 @@ def assert_shows(timestep, features, rows):
 
 @pytest.mark.parametrize("entry", DATASETS, ids=lambda entry: entry.name)
 def test_entry_reads_a_copy_and_resumes(entry, tmp_path):
-    if "hub:torchvision" in entry.tags and not can_import_torchvision():
-        pytest.skip("torchvision is not installed")
     path, rows = write(entry, tmp_path / "copy")
     env = entry.make(path=path, batch_size=2, epochs=1)
     features = Features(entry.arguments["features"])

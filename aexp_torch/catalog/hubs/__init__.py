@@ -14,7 +14,6 @@ from aexp_torch.catalog.hubs import (
     simulators,
     small_tables,
     tfds_table,
-    torchvision_table,
 )
 from aexp_torch.catalog.hubs.csv import from_csv
 from aexp_torch.catalog.hubs.deeplake import from_deeplake
@@ -44,7 +43,6 @@ ENTRIES = [
     *huggingface_text.ENTRIES,
     *huggingface_media.ENTRIES,
     *tfds_table.ENTRIES,
-    *torchvision_table.ENTRIES,
     *small_tables.ENTRIES,
     *csv_table.ENTRIES,
     *minari_table.ENTRIES,

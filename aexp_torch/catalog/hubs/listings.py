@@ -15,9 +15,14 @@ import numpy as np
 
 __all__ = [
     "class_folders",
+    "clevr_count",
     "clevrer",
     "common_voice",
+    "dtd",
+    "emnist",
     "esc50",
+    "eurosat",
+    "fgvc_aircraft",
     "fsd50k",
     "idx",
     "kinetics",
@@ -25,12 +30,17 @@ __all__ = [
     "moving_mnist",
     "nsynth",
     "omniglot",
+    "oxford_flowers",
+    "oxford_pets",
+    "places365",
     "something_something",
     "speech_commands",
+    "stl10",
+    "svhn",
     "ucf101",
 ]
 
-MEDIA = (".wav", ".flac", ".ogg", ".mp3", ".avi", ".mp4", ".webm", ".mkv", ".jpg", ".jpeg", ".png")
+MEDIA = (".wav", ".flac", ".ogg", ".mp3", ".avi", ".mp4", ".webm", ".mkv", ".jpg", ".jpeg", ".png", ".ppm")
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -53,7 +63,10 @@ def _lines(file: Path) -> list[str]:
 
 def class_folders(folder: Path, split: str) -> Rows:
     """Lists `split/class/file`: rows with `file`, `class` (the name) and `label` (its place in the alphabet)."""
-    root = folder / split if (folder / split).is_dir() else _find(folder, split)
+    return _classes(folder / split if (folder / split).is_dir() else _find(folder, split))
+
+
+def _classes(root: Path) -> Rows:
     names = sorted(item.name for item in root.iterdir() if item.is_dir())
     files = [file for name in names for file in sorted((root / name).iterdir()) if file.suffix.lower() in MEDIA]
     return [{"file": file, "class": file.parent.name, "label": names.index(file.parent.name)} for file in files]
@@ -91,6 +104,13 @@ def idx(folder: Path, split: str) -> Rows:
     part = "t10k" if split == "test" else "train"
     images, labels = (_idx(_find(folder, f"{part}-{kind}-ubyte*")) for kind in ("images-idx3", "labels-idx1"))
     return [{"image": image, "label": label} for image, label in zip(images, labels, strict=True)]
+
+
+def emnist(folder: Path, split: str) -> Rows:
+    """Lists the letters of EMNIST: `image` uint8 [28, 28], upright, `label` 1 to 26."""
+    name = f"emnist-letters-{split}"
+    images, labels = (_idx(_find(folder, f"{name}-{kind}-ubyte*")) for kind in ("images-idx3", "labels-idx1"))
+    return [{"image": image.T, "label": label} for image, label in zip(images, labels, strict=True)]
 
 
 def _idx(file: Path) -> np.ndarray:
@@ -242,3 +262,82 @@ def moving_mnist(folder: Path, split: str) -> Rows:
     border = videos.shape[1] * 9 // 10
     chosen = range(border) if split == "train" else range(border, videos.shape[1])
     return [{"video": videos[:, index]} for index in chosen]
+
+
+def svhn(folder: Path, split: str) -> Rows:
+    """Lists SVHN: `image` uint8 [32, 32, 3], `label` (its 10 is the digit 0)."""
+    from scipy.io import loadmat
+
+    data = loadmat(_find(folder, f"{split}_32x32.mat"))
+    return [{"image": data["X"][..., index], "label": label % 10} for index, label in enumerate(data["y"][:, 0])]
+
+
+def stl10(folder: Path, split: str) -> Rows:
+    """Lists STL-10: `image` uint8 [96, 96, 3], `label` (0 to 9)."""
+    images = np.memmap(_find(folder, f"{split}_X.bin"), np.uint8, "r").reshape(-1, 3, 96, 96)  # [N, C, W, H]
+    labels = np.fromfile(_find(folder, f"{split}_y.bin"), np.uint8)
+    return [
+        {"image": image.transpose(2, 1, 0), "label": label - 1} for image, label in zip(images, labels, strict=True)
+    ]
+
+
+def oxford_pets(folder: Path, split: str) -> Rows:
+    """Lists the Oxford-IIIT pets: `image`, `label` (0 to 36); the split train is its own `trainval`."""
+    listed = [line.split() for line in _lines(_find(folder, f"{'trainval' if split == 'train' else split}.txt"))]
+    images = {file.stem: file for file in folder.rglob("*.jpg")}
+    return [{"image": images[name], "label": int(label) - 1} for name, label, *_ in listed]
+
+
+def oxford_flowers(folder: Path, split: str) -> Rows:
+    """Lists the Oxford flowers: `image`, `label` (0 to 101)."""
+    from scipy.io import loadmat
+
+    key = {"train": "trnid", "validation": "valid", "test": "tstid"}[split]
+    numbers, labels = (
+        loadmat(_find(folder, "setid.mat"))[key][0],
+        loadmat(_find(folder, "imagelabels.mat"))["labels"][0],
+    )
+    images = _find(folder, "image_*.jpg").parent
+    return [{"image": images / f"image_{number:05d}.jpg", "label": int(labels[number - 1]) - 1} for number in numbers]
+
+
+def dtd(folder: Path, split: str) -> Rows:
+    """Lists the first division of DTD: `image`, `label` (the place of its texture in the alphabet)."""
+    names = _lines(_find(folder, f"{'val' if split == 'validation' else split}1.txt"))
+    images = _find(folder, "images")
+    textures = sorted(item.name for item in images.iterdir() if item.is_dir())
+    return [{"image": images / name, "label": textures.index(name.partition("/")[0])} for name in names]
+
+
+def fgvc_aircraft(folder: Path, split: str) -> Rows:
+    """Lists FGVC aircraft: `image`, `variant`, `label` (0 to 99)."""
+    data = _find(folder, "variants.txt").parent
+    variants = _lines(data / "variants.txt")
+    listed = [line.partition(" ") for line in _lines(data / f"images_variant_{split}.txt")]
+    return [
+        {"image": data / "images" / f"{name}.jpg", "variant": variant, "label": variants.index(variant)}
+        for name, _, variant in listed
+    ]
+
+
+def eurosat(folder: Path, split: str) -> Rows:
+    """Lists EuroSAT, which has one split: `image`, `label` (the place of its class in the alphabet)."""
+    root = _find(folder, "AnnualCrop").parent
+    return [{"image": row["file"], "label": row["label"]} for row in _classes(root)]
+
+
+def places365(folder: Path, split: str) -> Rows:
+    """Lists Places365: `image`, `label` (0 to 364)."""
+    name, images = ("train_standard", "data_256") if split == "train" else ("val", "val_256")
+    listed = [line.split() for line in _lines(_find(folder, f"places365_{name}.txt"))]
+    root = _find(folder, images)
+    root = root / images if (root / images).is_dir() else root
+    return [{"image": root / file.lstrip("/"), "label": int(label)} for file, label in listed]
+
+
+def clevr_count(folder: Path, split: str) -> Rows:
+    """Lists CLEVR: `image`, `label`: how many things there are."""
+    root = _find(folder, f"CLEVR_{split}_scenes.json").parent.parent
+    scenes = json.loads((root / "scenes" / f"CLEVR_{split}_scenes.json").read_text())["scenes"]
+    images = root / "images" / split
+    return [{"image": images / scene["image_filename"], "label": len(scene["objects"])} for scene in scenes]

@@ -7,6 +7,8 @@ __all__ = ["ENTRIES"]
 
 SPEECH = "audio:audio(16000,16000) word:class(backward|bed|bird|cat|dog|down|eight|five|follow|forward|four|go|happy|house|learn|left|marvin|nine|no|off|on|one|right|seven|sheila|six|stop|three|tree|two|up|visual|wow|yes|zero)"
 LIBRI = "https://www.openslr.org/resources/12/{split}.tar.gz"
+OXFORD = "https://www.robots.ox.ac.uk/~vgg/data"
+THREE = ("train", "validation", "test")
 CLEVRER = "http://data.csail.mit.edu/clevrer"
 
 
@@ -37,9 +39,22 @@ FILES = [
     Group("image.classification image.characters", "Say which character is in the picture.", [
         ("mnist", "idx", "image:image(28,28,1) label:class(10)", "CC-BY-SA-3.0", 11_594_722, "handwritten digits, 28 x 28", "LeCun et al. 1998", _idx("https://ossci-datasets.s3.amazonaws.com/mnist")),
         ("kmnist", "idx", "image:image(28,28,1) label:class(10)", "CC-BY-SA-4.0", 21_240_888, "handwritten Hiragana, 28 x 28", "Clanuwat et al. 2018, arXiv:1812.01718", _idx("http://codh.rois.ac.jp/kmnist/dataset/kmnist")),
+        ("emnist-letters", "emnist", "image:image(28,28,1) label:class(27)", "", 561_753_746, "handwritten letters, 1 to 26, 28 x 28", "Cohen et al. 2017, arXiv:1702.05373", {"urls": ("https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip",), "home": "https://www.nist.gov/itl/products-and-services/emnist-dataset"}),
+        ("svhn", "svhn", "image:image(32,32,3) label:class(10)", "non-commercial", None, "digits of house numbers", "Netzer et al. 2011", {"splits": ("train", "test", "extra"), "urls": ("http://ufldl.stanford.edu/housenumbers/{split}_32x32.mat",), "home": "http://ufldl.stanford.edu/housenumbers/"}),
         ("omniglot", "omniglot", "image:image(105,105,1) character:class(964)", "MIT", None, "characters of 30 alphabets, 20 pictures of each; for testing, of 20 others", "Lake et al. 2015", {"urls": ("https://raw.githubusercontent.com/brendenlake/omniglot/master/python/images_background.zip", "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/images_evaluation.zip"), "home": "https://github.com/brendenlake/omniglot"}),
     ]),
     Group("image.classification", "Say what is in the picture.", [
+        ("stl10", "stl10", "image:image(96,96,3) label:class(10)", "", 2_640_397_119, "ten kinds of things, few labels", "Coates et al. 2011", {"urls": ("http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",), "home": "https://cs.stanford.edu/~acoates/stl10/"}),
+        ("oxford-pets", "oxford_pets", "image:image(224,224,3) label:class(37)", "CC-BY-SA-4.0", None, "breeds of cats and dogs", "Parkhi et al. 2012", {"urls": (f"{OXFORD}/pets/data/images.tar.gz", f"{OXFORD}/pets/data/annotations.tar.gz"), "home": f"{OXFORD}/pets/"}),
+        ("oxford-flowers", "oxford_flowers", "image:image(224,224,3) label:class(102)", "", None, "flowers", "Nilsback and Zisserman 2008", {"splits": THREE, "urls": tuple(f"{OXFORD}/flowers/102/{file}" for file in ("102flowers.tgz", "imagelabels.mat", "setid.mat")), "home": f"{OXFORD}/flowers/102/"}),
+        ("dtd", "dtd", "image:image(224,224,3) label:class(47)", "", None, "textures, first division", "Cimpoi et al. 2014, arXiv:1311.3618", {"splits": THREE, "urls": (f"{OXFORD}/dtd/download/dtd-r1.0.1.tar.gz",), "home": f"{OXFORD}/dtd/"}),
+        ("fgvc-aircraft", "fgvc_aircraft", "image:image(224,224,3) label:class(100)", "", None, "variants of aeroplanes", "Maji et al. 2013, arXiv:1306.5151", {"splits": ("trainval", "train", "val", "test"), "urls": (f"{OXFORD}/fgvc-aircraft/archives/fgvc-aircraft-2013b.tar.gz",), "home": f"{OXFORD}/fgvc-aircraft/"}),
+        ("eurosat", "eurosat", "image:image(64,64,3) label:class(10)", "MIT", None, "land seen by a satellite", "Helber et al. 2019, arXiv:1709.00029", {"splits": ("train",), "urls": ("https://zenodo.org/records/7711810/files/EuroSAT_RGB.zip",), "home": "https://zenodo.org/records/7711810"}),
+        ("gtsrb", "class_folders", "image=file:image(48,48,3) label:class(43)", "", None, "traffic signs", "Stallkamp et al. 2012", {"splits": ("Training",), "urls": ("https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/GTSRB-Training_fixed.zip",), "home": "https://benchmark.ini.rub.de/gtsrb_dataset.html"}),
+        ("places365", "places365", "image:image(256,256,3) label:class(365)", "", None, "365 kinds of places, small pictures", "Zhou et al. 2017", {"splits": ("train", "validation"), "urls": tuple(f"http://data.csail.mit.edu/places/places365/{file}.tar" for file in ("train_256_places365standard", "val_256", "filelist_places365-standard")), "home": "http://places2.csail.mit.edu/"}),
+        ("country211", "class_folders", "image=file:image(224,224,3) label:class(211)", "", None, "which country it is", "Radford et al. 2021, arXiv:2103.00020", {"splits": ("train", "valid", "test"), "urls": ("https://openaipublic.azureedge.net/clip/data/country211.tgz",)}),
+        ("rendered-sst2", "class_folders", "image=file:image(448,448,3) label:class(2)", "", None, "film reviews as pictures: positive or negative", "Radford et al. 2021, arXiv:2103.00020", {"splits": ("train", "valid", "test"), "urls": ("https://openaipublic.azureedge.net/clip/data/rendered-sst2.tgz",), "tags": "text.sentiment"}),
+        ("clevr-count", "clevr_count", "image:image(160,240,3) label:class(11)", "CC-BY-4.0", None, "how many things there are", "Johnson et al. 2017, arXiv:1612.06890", {"splits": ("train", "val"), "urls": ("https://dl.fbaipublicfiles.com/clevr/CLEVR_v1.0.zip",), "home": "https://cs.stanford.edu/people/jcjohns/clevr/", "tags": "image.reasoning"}),
         ("fashion-mnist", "idx", "image:image(28,28,1) label:class(10)", "MIT", 30_878_645, "clothes, 28 x 28", "Xiao et al. 2017, arXiv:1708.07747", _idx("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com")),
     ]),
     Group("video.reasoning video.qa text.qa.visual", "Answer the question about the video.", [

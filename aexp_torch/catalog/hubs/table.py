@@ -102,7 +102,6 @@ def hub_entry(hub: str, factory: str, extra: str | None, modules: tuple[str, ...
 _PLACES = {
     "huggingface": "repo",
     "tfds": "dataset",
-    "torchvision": "dataset",
     "deeplake": "url",
     "webdataset": "urls",
     "csv": "url",
@@ -122,7 +121,6 @@ class _Here:
         folders = {
             "huggingface": f"huggingface/{place}/{config}/{split}",
             "tfds": f"tfds/{place}",
-            "torchvision": f"torchvision/{place}/{split}",
         }
         self._name, self._place = name, folders.get(hub, f"files/{name}")
 
