@@ -4,6 +4,7 @@ import importlib.util
 import pickle
 import re
 import socket
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -28,7 +29,11 @@ def offline(monkeypatch, tmp_path):
     def refuse(self, address):
         raise AssertionError(f"a connection to {address}")
 
-    monkeypatch.setattr(socket.socket, "connect", refuse)
+    def local(self, address):
+        return connect(self, address) if address[0] in ("127.0.0.1", "localhost") else refuse(self, address)
+
+    connect = socket.socket.connect
+    monkeypatch.setattr(socket.socket, "connect", local)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **_: refuse(None, arguments))
     monkeypatch.setenv("AEXP_DATA", str(tmp_path / "cache"))
 
@@ -158,3 +163,15 @@ def test_simulators_that_are_not_there(monkeypatch):
             find("Isaac-Velocity-Flat-Anymal-C-v0").make().reset()
     if importlib.util.find_spec("aexp_torch.sources.starcraft"):
         assert find("starcraft2-MoveToBeacon").make().name == "starcraft2-MoveToBeacon"
+
+
+def test_a_calculator_on_a_desktop():
+    entry = find("vnc-calculator")
+    if entry.why_not() is not None:
+        pytest.skip(entry.why_not())
+    with closing(entry.make(on_missing="sample")) as env:
+        for timestep, _ in zip(env, range(300), strict=False):  # the window takes a moment to come
+            screen = timestep.observation["screen"]
+            if len(screen.unique()) > 1:
+                break
+        assert screen.shape == (1, 396, 228, 3) and len(screen.unique()) > 1

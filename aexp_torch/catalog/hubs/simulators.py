@@ -112,7 +112,7 @@ STARCRAFT: dict[str, tuple[str, dict[str, Any]]] = {  # maps, with what to do an
     "BuildMarines": ("Build marines.", {"race": "terran"}),
     "Simple64": ("Win the game.", {"opponent": ("random", "very_easy")}),
 }
-CALCULATOR = [["Xvnc", ":{display}", "-rfbport", "{port}", "-localhost", "-SecurityTypes", "None"], ["xcalc"]]
+SERVER = ["Xvnc", ":{display}", "-rfbport", "{port}", "-localhost", "-SecurityTypes", "None", "-geometry", "228x396"]
 
 ENTRIES = [
     *(
@@ -134,7 +134,7 @@ ENTRIES = [
         "vnc-calculator",
         ("desktop", "image.screen", "kind:simulator"),
         "aexp_torch.sources.vnc:VNCEnv",
-        {"start_command": CALCULATOR, "max_episode_steps": 500},
+        {"start_command": [SERVER, ["xcalc"]], "max_episode_steps": 500},
         licence="GPL-2.0-or-later",
         instruction="Calculate with what is on the screen, with the pointer and the keys.",
         about="a calculator on a desktop of its own, through a VNC server",
