@@ -2,16 +2,21 @@
 
 import http.server
 import io
+import json
 import multiprocessing
 import os
 import re
+import subprocess
+import sys
 import tarfile
 import threading
 import zipfile
+from pathlib import Path
 
+import datasets
 import pytest
 
-from aexp_torch.catalog.hubs import fetching, from_csv, from_files, from_huggingface, from_webdataset
+from aexp_torch.catalog.hubs import fetching, from_csv, from_files, from_huggingface, from_tfds, from_webdataset
 from aexp_torch.catalog.hubs.fetching import Copy, cache_folder, fetch_file
 from aexp_torch.errors import SpecError
 
@@ -34,12 +39,15 @@ class Server:
     def __init__(self):
         self.files: dict[str, bytes] = {}
         self.troubles: list[int] = []
+        self.headers: dict[str, str] = {}
         self.asked: list[tuple[str, str | None]] = []
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
                 outer.answer(self)
+
+            do_HEAD = do_GET
 
             def log_message(self, *arguments):
                 pass
@@ -49,18 +57,22 @@ class Server:
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
     def answer(self, request):
-        wanted = request.headers.get("Range")
-        self.asked.append((request.path, wanted))
+        wanted = request.headers.get("Range") if request.command == "GET" else None
+        path = request.path.partition("?")[0]
+        self.asked.append((path, wanted))
         trouble = self.troubles.pop(0) if self.troubles else 0
-        if 400 <= trouble < 600 or request.path not in self.files:
-            request.send_error(trouble if request.path in self.files else 404)
+        if 400 <= trouble < 600 or path not in self.files:
+            request.send_error(trouble if path in self.files else 404)
             return
-        content = self.files[request.path]
+        content = self.files[path]
         begin = int(wanted[6:-1]) if wanted else 0
         request.send_response(206 if wanted else 200)
         request.send_header("Content-Length", str(len(content) - begin))
+        for name, value in self.headers.items():
+            request.send_header(name, value)
         request.end_headers()
-        request.wfile.write(content[begin:][: trouble or None])
+        if request.command == "GET":
+            request.wfile.write(content[begin:][: trouble or None])
 
     def close(self):
         self.server.shutdown()
@@ -150,6 +162,83 @@ def test_archives_are_unpacked_within_their_folder(server, tmp_path, place):
     timestep = next(iter(env))
     assert timestep.observation["label"][:2].tolist() == [0, 1]
     assert not list(place.rglob("*.tar.gz"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "default/train/0000.parquet",
+        "default/partial-train/0000.parquet",
+        "default/train-00000-of-00001.parquet",
+        "data/train-00000-of-00001.parquet",
+        "train/part.parquet",
+        "train.parquet",
+        "train.jsonl",
+        "train.csv",
+    ],
+)
+def test_files_of_the_hugging_face_hub(tmp_path, name):
+    file = tmp_path / "copy" / name
+    file.parent.mkdir(parents=True)
+    columns = {"text": ["a", "b", "c"], "label": [0, 1, 0], "more": [1, 2, 3]}
+    data = datasets.Dataset.from_dict(columns)
+    if file.suffix == ".parquet":
+        data.to_parquet(file)
+    elif file.suffix == ".jsonl":
+        data.to_json(file)
+    else:
+        data.to_csv(file)
+    for path in (tmp_path / "copy", file):
+        env = from_huggingface("a/b", "text:text(4) label:class(2)", path=path, batch_size=3, epochs=1)
+        assert env.reset().observation["label"].tolist() == [0, 1, 0]
+    with pytest.raises(SpecError, match="expected files of split 'test'"):
+        from_huggingface("a/b", "text:text(4)", path=tmp_path / "copy", split="test").reset()
+
+
+SCRIPT = """
+import sys
+from aexp_torch.catalog.hubs import from_huggingface
+env = from_huggingface("me/mine", "text:text(4) label:class(2)", config="c", download=True, batch_size=3, epochs=1)
+print(env.reset().observation["label"].tolist())
+"""
+
+
+def test_a_download_from_a_hugging_face_hub(server, tmp_path, place):
+    """The hub's own client, from a small hub on this machine."""
+    datasets.Dataset.from_dict({"text": ["a", "b", "c"], "label": [0, 1, 0]}).to_parquet(tmp_path / "0.parquet")
+    files = {"c/train/0000.parquet": (tmp_path / "0.parquet").read_bytes(), "c/test/0000.parquet": b"no", "x.py": b"no"}
+    sha = "a" * 40
+    info = {
+        "id": "me/mine",
+        "sha": sha,
+        "siblings": [{"rfilename": name} for name in files],
+        "tags": [],
+        "private": False,
+    }
+    for revision in ("refs%2Fconvert%2Fparquet", "refs/convert/parquet", sha):
+        server.files[f"/api/datasets/me/mine/revision/{revision}"] = json.dumps(info).encode()
+    tree = [{"type": "file", "path": name, "size": len(content), "oid": "b" * 40} for name, content in files.items()]
+    server.files[f"/api/datasets/me/mine/tree/{sha}"] = json.dumps(tree).encode()
+    for name, content in files.items():
+        server.files[f"/datasets/me/mine/resolve/{sha}/{name}"] = content
+    server.headers = {"X-Repo-Commit": sha, "ETag": '"one"'}
+    environment = os.environ | {"HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
+    ended = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60, env=environment)
+    assert ended.stdout.strip() == "[0, 1, 0]", ended.stderr
+    kept = [
+        file.name for file in (place / "huggingface/me/mine/c/train").rglob("*") if file.suffix in (".parquet", ".py")
+    ]
+    assert kept == ["0000.parquet"]  # the split that was asked for, and no script
+
+
+def test_a_download_through_tfds(tmp_path, place, monkeypatch):
+    pytest.importorskip("array_record")
+    root = Path(__file__).parents[2]
+    (tmp_path / "sitecustomize.py").write_text("import tests.sources.tfds_squares\n")  # TFDS knows it by name then
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{root}")
+    env = from_tfds("squares", "text:text(4) number:number", download=True, batch_size=23, epochs=1)
+    assert env.reset().observation["number"].tolist() == list(range(23))
+    assert (place / "tfds/squares/.complete").exists() and not (place / "tfds/squares/downloads").exists()
 
 
 def test_data_by_hand_says_what_to_do():

@@ -144,16 +144,24 @@ def retried(
         except Exception as error:
             if not _is_of_the_network(error):
                 raise
-            status = getattr(error, "code", None) or getattr(getattr(error, "response", None), "status_code", None)
-            final = status in FINAL_STATUS or not worth(error)
+            final = _status(error) in FINAL_STATUS or not worth(error)
             if final or attempt == TRIES - 1:
                 tries = "" if final else f" {TRIES} times"
+                said = " ".join(str(error).split())[:300].rstrip(".")
                 raise SpecError(
-                    f"{who}: expected to download {what}, got{tries} {type(error).__name__}: {error}. Check the network,"
+                    f"{who}: expected to download {what}, got{tries} {type(error).__name__}: {said}. Check the network,"
                     " and whether it is still there; or give path= of a copy."
                 ) from error
             time.sleep(WAIT * 2**attempt)
     raise AssertionError
+
+
+def _status(error: BaseException | None) -> int | None:
+    """Returns the status of HTTP that led to an error."""
+    if error is None:
+        return None
+    status = getattr(error, "code", None) or getattr(getattr(error, "response", None), "status_code", None)
+    return status or _status(error.__cause__)
 
 
 def _is_of_the_network(error: Exception) -> bool:

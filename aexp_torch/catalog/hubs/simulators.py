@@ -14,8 +14,8 @@ from aexp_torch.provider import import_provider
 __all__ = ["ENTRIES", "behavior", "isaac_lab"]
 
 HERE = "aexp_torch.catalog.hubs.simulators"
-OMNIGIBSON = "Install OmniGibson and the data of BEHAVIOR-1K as https://behavior.stanford.edu says."
-ISAAC_LAB = "Install Isaac Sim and Isaac Lab as https://isaac-sim.github.io/IsaacLab says."
+OMNIGIBSON = "Install OmniGibson and the data of BEHAVIOR-1K as https://behavior.stanford.edu says"
+ISAAC_LAB = "Install Isaac Sim and Isaac Lab as https://isaac-sim.github.io/IsaacLab says"
 
 
 def behavior(
