@@ -13,7 +13,7 @@ from aexp_torch.catalog.hubs.media import read_audio, read_image, read_video
 from aexp_torch.errors import SpecError
 from aexp_torch.specs import Modality
 from aexp_torch.testing import check_env
-from tests.catalog.hub_files import movie, png, wav, write
+from tests.catalog.hub_files import movie, png, wav, write, write_minari
 from tests.catalog.torch_operators import can_import_torchvision
 
 BY_NAME = {entry.name: entry for entry in ENTRIES}
@@ -161,6 +161,12 @@ def test_conformance(name, tmp_path):
         lambda: BY_NAME[name].make(path=path, batch_size=2, epochs=2, shuffle=name != "conceptual-captions"),
         random=name != "conceptual-captions",
     )
+
+
+@pytest.mark.filterwarnings("ignore:.*(is set to None|env_spec is None|not been set):UserWarning:minari")
+def test_conformance_of_recordings(tmp_path):
+    path, _ = write_minari(BY_NAME["minari-d4rl-pointmaze-umaze-v2"], tmp_path / "minari")
+    check_env(lambda: BY_NAME["minari-d4rl-pointmaze-umaze-v2"].make(path=path))
 
 
 def test_a_prediction_task(tmp_path):
