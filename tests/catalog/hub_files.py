@@ -24,18 +24,26 @@ RATE = 16000
 def raw_rows(features: Features, num_rows: int = NUM_ROWS) -> list[dict]:
     """Returns `{key: value}` for each row, as people would write it."""
     rng = np.random.default_rng(0)
-    return [{feature.key: _raw(feature, index, rng) for feature in features.all} for index in range(num_rows)]
+    rows = []
+    for index in range(num_rows):
+        values: dict = {}  # by path: several features may read one column
+        rows.append({f.key: values.setdefault(f.path, _raw(f, index, rng)) for f in features.all})
+    return rows
 
 
 def _raw(feature, index: int, rng) -> object:
     kind, sizes = feature.kind, feature.sizes if feature.kind not in ("class", "classes") else ()
     match kind:
-        case "text":
+        case "text" | "bare":
             return f"ä {feature.key} {index}"[: sizes[0] // 2].strip()
         case "texts":
             return [f"{feature.key[:1]}{index}{number}"[: sizes[1]] for number in range(max(1, sizes[0] - index % 2))]
         case "class":
-            return feature.names[index % len(feature.names)] if feature.names else index % feature.num_classes
+            return (
+                feature.names[index % len(feature.names)].partition("/")[0]
+                if feature.names
+                else index % feature.num_classes
+            )
         case "classes":
             return sorted({index % feature.num_classes, (index + 1) % feature.num_classes})
         case "number":
@@ -62,6 +70,8 @@ def expected_row(features: Features, raw: dict) -> dict[str, np.ndarray]:
 
 def _expected(feature, value) -> np.ndarray:
     match feature.kind:
+        case "bare":
+            return np.frombuffer(value.lower().replace("-", "").encode().ljust(feature.sizes[0], b"\0"), np.uint8)
         case "text":
             return np.frombuffer(value.encode().ljust(feature.sizes[0], b"\0"), np.uint8)
         case "texts":
@@ -69,7 +79,7 @@ def _expected(feature, value) -> np.ndarray:
             lines = [text.encode().ljust(length, b"\0") for text in value] + [b"\0" * length] * (count - len(value))
             return np.frombuffer(b"".join(lines), np.uint8).reshape(count, length)
         case "class":
-            return np.int64(feature.names.index(value) if feature.names else value)
+            return np.int64([name.partition("/")[0] for name in feature.names].index(value) if feature.names else value)
         case "classes":
             return np.isin(np.arange(feature.num_classes), value)
         case "matrix" | "tokens":

@@ -38,6 +38,14 @@ def test_a_feature_string():
     assert features.modalities("text:en")["text:instruction"] == Modality("sequence", "categorical", "text:en")
 
 
+def test_words_and_bare_text():
+    features = Features("input=text:bare(16) text:text(16) answer:class(A/1|B/2)")
+    row = features.read({"text": "Well, it's so!", "answer": 2})
+    assert bytes(row["input"]).rstrip(b"\0") == b"well its so" and bytes(row["text"]).startswith(b"Well, it's so!")
+    assert row["answer"] == 1 == features.read({"text": None, "answer": "B"})["answer"]
+    assert features.specs()["answer"].num_values == 2
+
+
 @pytest.mark.parametrize("text", ["x", "x:words", "x:text(3", "x:text?", ":text", "x=:text"])
 def test_a_feature_string_that_is_none(text):
     with pytest.raises(SpecError, match="Features: expected"):

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from string import punctuation
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,8 @@ class Feature:
     |---|---|---|
     | `text(256)` | text | uint8 UTF-8 [256], zero-padded or cut |
     | `texts(4,128)` | texts | uint8 [4, 128]; short lists are filled up with zeros |
-    | `class(3)`, `class(no\\|yes)` | a number, one of these words | int64, below 3 |
+    | `bare(256)` | text | the same without punctuation, in small letters |
+    | `class(3)`, `class(no\\|yes)` | a number, one of these words (`A/1` are two words for one) | int64, below 3 |
     | `classes(20)` | numbers | bool [20]: which are there |
     | `number`, `numbers(4)` | numbers | float32, float32 [4] |
     | `matrix(10,4)` | rows of numbers | float32 [10, 4]; short lists are filled up with zeros |
@@ -57,6 +59,11 @@ class Feature:
         """The words of a `class`, () where it is numbered."""
         return () if len(self.arguments) == 1 and self.arguments[0].isdigit() else self.arguments
 
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """The number of each word of a `class`."""
+        return {word: number for number, name in enumerate(self.names) for word in name.split("/")}
+
     @property
     def num_classes(self) -> int:
         """How many classes there are."""
@@ -79,7 +86,7 @@ class Feature:
           context: of text: `"text:en"`.
         """
         kind = self.kind
-        if kind in ("text", "texts"):
+        if kind in ("text", "bare", "texts"):
             return Modality("sequence", "categorical", context or "text")
         if kind == "audio":
             return Modality("sequence", "real", "audio")
@@ -118,7 +125,7 @@ class Feature:
         """Tells whether a value is one of the classes."""
         if value is None:
             return False
-        return str(value) in self.names if self.names else 0 <= int(value) < self.num_classes
+        return str(value) in self.numbers if self.names else 0 <= int(value) < self.num_classes
 
 
 class Features:
@@ -206,6 +213,10 @@ def _text(value: Any, length: int) -> np.ndarray:
     return encode_text("" if value is None else value if isinstance(value, str | bytes) else str(value), length)
 
 
+def _bare(value: Any, length: int) -> np.ndarray:
+    return _text("".join(letter for letter in str(value or "").lower() if letter not in punctuation), length)
+
+
 def _texts(value: Any, feature: Feature) -> np.ndarray:
     count, length = feature.sizes
     result = np.zeros((count, length), np.uint8)
@@ -218,7 +229,7 @@ def _class(value: Any, feature: Feature) -> np.int64:
     if not feature.is_there(value):
         known = list(feature.names) or f"0 to {feature.num_classes - 1}"
         raise ValueError(f"expected one of {known}")
-    return np.int64(feature.names.index(str(value)) if feature.names else int(value))
+    return np.int64(feature.numbers[str(value)] if feature.names else int(value))
 
 
 def _classes(value: Any, feature: Feature) -> np.ndarray:
@@ -256,6 +267,7 @@ def _tokens(value: Any, feature: Feature) -> np.ndarray:
 
 _KINDS: dict[str, _Kind] = {
     "text": _Kind(_bytes_spec, lambda value, feature: _text(value, *feature.sizes), (256,)),
+    "bare": _Kind(_bytes_spec, lambda value, feature: _bare(value, *feature.sizes), (256,)),
     "texts": _Kind(_bytes_spec, _texts, (4, 128)),
     "class": _Kind(lambda feature: specs.DiscreteArray(feature.num_classes, np.int64, feature.key), _class),
     "classes": _Kind(lambda feature: specs.Array((feature.num_classes,), np.bool_, feature.key), _classes),

@@ -10,7 +10,7 @@ ANLI = "premise:text(512) hypothesis:text label:class(3)"
 NLI = "premise:text hypothesis:text label:class(3)?"
 QA = "question:text(256) answer=answer.value:text(64)"
 SQUAD = "context:text(2048) question:text answer=answers.text.0:text(128)"
-ARC = "question:text(512) choices=choices.text:texts(5,128) answerKey:class(A|B|C|D|E|1|2|3|4)"
+ARC = "question:text(512) choices=choices.text:texts(5,128) answerKey:class(A/1|B/2|C/3|D/4|E/5)"
 NO_TEST = {"splits": "train validation"}
 
 # fmt: off
@@ -36,7 +36,7 @@ GROUPS = [
         ("copa", SUPER_GLUE, "premise:text choice1:text choice2:text question:class(cause|effect) label:class(2)?", "BSD-2-Clause", None, "which is the cause, which the effect", "Roemmele et al. 2011", {"config": "copa"}),
         ("hellaswag", "Rowan/hellaswag", "ctx:text(512) endings:texts(4,256) label:class(0|1|2|3)?", "MIT", None, "how a situation goes on", "Zellers et al. 2019, arXiv:1905.07830", {}),
         ("piqa", "ybisk/piqa", "goal:text sol1:text(512) sol2:text(512) label:class(2)?", "AFL-3.0", None, "which way to a goal works", "Bisk et al. 2020, arXiv:1911.11641", {"config": "plain_text"}),
-        ("storycloze", "LSDSem/story_cloze", "input_sentence_1:text input_sentence_2:text input_sentence_3:text input_sentence_4:text sentence_quiz1:text sentence_quiz2:text answer_right_ending:class(1|2)", "", None, "which of two sentences ends a story", "Mostafazadeh et al. 2016, arXiv:1604.01696", {"config": "2016", "splits": "validation test", "by_hand": "Ask for it at https://cs.rochester.edu/nlp/rocstories/, and save it as CSV.", "home": "https://cs.rochester.edu/nlp/rocstories/"}),
+        ("storycloze", "LSDSem/story_cloze", "InputSentence1:text InputSentence2:text InputSentence3:text InputSentence4:text RandomFifthSentenceQuiz1:text RandomFifthSentenceQuiz2:text AnswerRightEnding:class(1|2)", "", None, "which of two sentences ends a story", "Mostafazadeh et al. 2016, arXiv:1604.01696", {"config": "2016", "splits": "validation test", "by_hand": "Ask for it at https://cs.rochester.edu/nlp/rocstories/, a CSV file for each split.", "home": "https://cs.rochester.edu/nlp/rocstories/"}),
         ("commonsense-qa", "tau/commonsense_qa", "question:text choices=choices.text:texts(5,64) answerKey:class(A|B|C|D|E)?", "MIT", None, "questions with five choices", "Talmor et al. 2019, arXiv:1811.00937", {}),
         ("social-iqa", "allenai/social_i_qa", "context:text question:text answerA:text(128) answerB:text(128) answerC:text(128) label:class(1|2|3)", "", None, "why people do what they do", "Sap et al. 2019, arXiv:1904.09728", NO_TEST),
         ("swag", "allenai/swag", "startphrase:text ending0:text ending1:text ending2:text ending3:text label:class(4)?", "MIT", None, "what happens next", "Zellers et al. 2018, arXiv:1808.05326", {"config": "regular"}),
@@ -122,7 +122,7 @@ GROUPS = [
         ("blimp", "nyu-mll/blimp", "sentence_good:text(128) sentence_bad:text(128)", "CC-BY-4.0", None, "pairs of which one is wrong: anaphor agreement", "Warstadt et al. 2020, arXiv:1912.00582", {"config": "anaphor_gender_agreement", "splits": "train"}),
     ]),
     Group("text.punctuation text.misc text.generation", "Write the text with its punctuation.", [
-        ("fix-punctuation", "Salesforce/wikitext", "text:text(1024)", "CC-BY-SA-3.0", None, "text to strip of its punctuation and to restore", "Merity et al. 2016, arXiv:1609.07843; Wei et al. 2021, arXiv:2109.01652", {"config": "wikitext-2-raw-v1"}),
+        ("fix-punctuation", "Salesforce/wikitext", "input=text:bare(1024) text:text(1024)", "CC-BY-SA-3.0", None, "text without its punctuation, and with it", "Merity et al. 2016, arXiv:1609.07843; Wei et al. 2021, arXiv:2109.01652", {"config": "wikitext-2-raw-v1"}),
     ]),
     Group("text.math text.reasoning text.misc", "Solve the problem.", [
         ("math", "EleutherAI/hendrycks_math", "problem:text(1024) solution:text(2048)", "MIT", None, "problems of competitions: algebra", "Hendrycks et al. 2021, arXiv:2103.03874", {"config": "algebra", "splits": "train test"}),
