@@ -3,7 +3,7 @@
 Every entry is a function that returns a source as a recipe; it needs no network unless it says so.
 To add one: a function in the file of its family (or a new one), with a return annotation, so that the command line can
 name it, and a line in `core.py`; a simulator's name belongs in the table of `simulators.py`.
-How a provider's data is read belongs in `sources`.
+How a provider's data is read belongs in `sources`; how it is fetched from a hub, in `hubs`.
 """
 
 from aexp_torch.catalog.digits import digits

@@ -18,6 +18,7 @@ GROUP = "aexp_torch.catalog"
 BUILT_IN = [  # "module:ENTRIES", imported when the catalogue is first asked for
     "aexp_torch.catalog.core:ENTRIES",
     "aexp_torch.catalog.simulators:ENTRIES",
+    "aexp_torch.catalog.hubs:ENTRIES",
 ]
 _ADDED: dict[str, Entry] = {}
 
