@@ -56,7 +56,7 @@ def print_summary(chosen: list[Entry], how_many: str, console: Console) -> None:
         for need in single:
             del counts[need]
     for need, count in counts.most_common():
-        console.print(f"{count:,}: {need}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{count:,}: {need}", markup=False, highlight=False)
     if len(single) > SINGLE:
         console.print(f"{len(single):,}: need each something else, which `aexp show NAME` says", highlight=False)
 

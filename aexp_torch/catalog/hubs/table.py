@@ -82,7 +82,7 @@ def hub_entry(hub: str, factory: str, extra: str | None, modules: tuple[str, ...
             "kind:dataset",
             f"hub:{hub}",
             *([f"language:{language}"] if language else []),
-            *(f"split:{name}" for name in names),
+            *(f"split:{name.lower()}" for name in names),
         ),
         factory,
         {_PLACES.get(hub, "path"): row.place, "features": row.features, **first, **shown, **more},
