@@ -1,4 +1,4 @@
-"""The state of an Atari game mid-episode, for `gymnasium_state`: an `ALEInterface` as a tensor.
+"""The state of an Atari game mid-episode, for `object_state`: an `ALEInterface` as a tensor.
 
 It is the emulator's own system state. Two things are not in it. The screen: the next frame is drawn anew, and only code
 that looks at the screen *between* restoring and stepping (a renderer) sees another. And the action that was executed last,

@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from aexp_torch.errors import SpecError
-from aexp_torch.sources.gymnasium_state import restore, snapshot, why_not_resumable
+from aexp_torch.sources.object_state import restore, snapshot, why_not_resumable
 from aexp_torch.sources.lanes import Lanes, Outcome, Simulator, SingleLanes
 from aexp_torch.sources.recognize import comes_from
 from aexp_torch.sources.simulator import SimulatorEnv

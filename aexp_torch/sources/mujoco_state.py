@@ -1,4 +1,4 @@
-"""The physics of a MuJoCo simulation mid-episode, for `gymnasium_state`: `MjData` and `MjModel` as tensors.
+"""The physics of a MuJoCo simulation mid-episode, for `object_state`: `MjData` and `MjModel` as tensors.
 
 The integration state is MuJoCo's own (`mj_getState`). It is not all that is read: environments compare positions and
 forces of the last `mj_step` with those of the next, and `mj_forward` would compute them where the last step did not. So

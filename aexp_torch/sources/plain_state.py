@@ -19,7 +19,7 @@ import torch
 
 from aexp_torch.errors import SpecError
 
-__all__ = ["KEEP", "TAG", "Decoder", "Encoder", "Unstorable", "pack", "unpack"]
+__all__ = ["KEEP", "MISSING", "TAG", "Decoder", "Encoder", "Unstorable", "pack", "unpack"]
 
 TAG = "__kind__"
 KEEP = "keep"
@@ -59,8 +59,12 @@ class Encoder:
         if id(value) not in self._memo:
             # Containers enter themselves before their items, which may refer back to them.
             encoded = self._list(value) if kind is list else self._dict(value) if kind is dict else self._object(value)
-            self._memo[id(value)] = (value, encoded)
+            self.enter(value, encoded)
         return self._memo[id(value)][1]
+
+    def enter(self, value: Any, encoded: Any) -> None:
+        """Has later references to a value mean `encoded`, which may still be filled: it may refer back to itself."""
+        self._memo[id(value)] = (value, encoded)
 
     def finish(self) -> None:
         """Writes the arrays: those that overlap with another as views of one block, all others alone."""
@@ -78,12 +82,12 @@ class Encoder:
         self._arrays.clear()
 
     def _list(self, value: list) -> list:
-        self._memo[id(value)] = (value, encoded := [])
+        self.enter(value, encoded := [])
         encoded.extend([self(item) for item in value])
         return encoded
 
     def _dict(self, value: dict) -> dict:
-        self._memo[id(value)] = (value, encoded := {})
+        self.enter(value, encoded := {})
         if TAG not in value and all(type(key) in PLAIN for key in value):
             encoded.update({key: self(item) for key, item in value.items()})
         else:
@@ -166,14 +170,18 @@ class Decoder:
             self._memo[id(encoded)] = self._mutable(encoded, existing)
         return self._memo[id(encoded)]
 
+    def enter(self, encoded: Any, value: Any) -> None:
+        """Has later references to `encoded` mean a value, which may still be filled."""
+        self._memo[id(encoded)] = value
+
     def _mutable(self, encoded: Any, existing: Any) -> Any:
         if type(encoded) is list:
-            self._memo[id(encoded)] = (value := [])
+            self.enter(encoded, value := [])
             value.extend([self(item, old) for item, old in _beside(encoded, existing)])
             return value
         if encoded.get(TAG) in ("dict", None):
             old = existing if isinstance(existing, dict) else {}
-            self._memo[id(encoded)] = (mapping := {})
+            self.enter(encoded, mapping := {})
             items = encoded["items"] if TAG in encoded else encoded.items()
             mapping.update({(key := self(name)): self(item, old.get(key, MISSING)) for name, item in items})
             return mapping

@@ -7,7 +7,9 @@ import re
 import sys
 import types
 from collections import OrderedDict, deque
+from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ from gymnasium import wrappers
 from gymnasium.vector import SyncVectorEnv
 from gymnasium.wrappers import vector as vector_wrappers
 
-from aexp_torch.sources.gymnasium_state import restore, snapshot, why_not_resumable
+from aexp_torch.sources.object_state import restore, snapshot, why_not_resumable
 
 CLASSIC = ["Acrobot-v1", "CartPole-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1"]
 TOY = ["Blackjack-v1", "CliffWalking-v1", "CliffWalkingSlippery-v1", "FrozenLake-v1", "FrozenLake8x8-v1", "Taxi-v4"]
@@ -281,8 +283,8 @@ def test_a_snapshot_is_not_changed_by_the_environment():
     assert env.value.tolist() == [0, 0]
 
 
-class Simulator:
-    """Is something that nobody knows."""
+class Simulator(io.BytesIO):
+    """Keeps its state where no attribute shows it."""
 
 
 @pytest.mark.parametrize(
@@ -323,11 +325,104 @@ def test_box2d_is_refused():
     assert "LunarLander." in why_not_resumable(env)
 
 
-def test_slots_are_refused():
-    class Slotted(Keeper):
-        __slots__ = ("hidden",)
+class Slotted(Keeper):
+    """Keeps something where `vars` does not show it."""
 
-    assert "Slotted keeps hidden in __slots__" in why_not_resumable(Slotted())
+    __slots__ = ("__private", "empty", "hidden")
+
+    def __init__(self, hidden=None, private=None):
+        super().__init__()
+        self.hidden, self.__private = hidden, private
+
+    def private(self):
+        return self.__private
+
+
+def test_slots_are_state():
+    restore(env := Slotted(), through_a_file(snapshot(Slotted([1, np.float32(2)], {3}))))
+    assert env.hidden == [1, 2]
+    assert env.private() == {3}
+    assert not hasattr(env, "empty")
+
+
+class Box:
+    """Is a plain object of an environment's own package, which counts how often its code runs."""
+
+    calls = 0
+
+    def __init__(self, inside=None):
+        self.inside = inside
+        Box.calls += 1
+
+    def open(self):
+        return self.inside
+
+
+@dataclass(frozen=True)
+class Place:
+    """Is a plain object that says what it is with slots and without setters."""
+
+    __slots__ = ("x", "y")
+    x: int
+    y: float
+
+
+class Pair(NamedTuple):
+    """Is a tuple with names."""
+
+    left: object
+    right: object
+
+
+def test_plain_objects_come_back_as_they_were_linked():
+    box = Box([Place(1, 2.5), Pair(3, [4])])
+    box.me = box
+    state = through_a_file(snapshot(env := Keeper({"box": box, "same": box, "open": box.open, "first": box.inside})))
+    box.inside.append(5)
+    calls = Box.calls
+    for other in (Keeper(), Keeper({"box": Box(1), "same": Box(2)}), env):
+        restore(other, state)
+        new = other.value["box"]
+        assert type(new) is Box and new.me is new is other.value["same"] is other.value["open"].__self__
+        assert new.inside == [Place(1, 2.5), Pair(3, [4])] and type(new.inside[1]) is Pair
+        assert other.value["open"]() is new.inside is other.value["first"]
+    assert Box.calls == calls + 2
+
+
+def test_an_object_that_stands_in_the_place_of_another_is_left_alone():
+    levels = [Box(1), Box(2)]
+    state = snapshot(Keeper(levels[1]))
+    restore(env := Keeper(levels[0]), state)
+    assert (env.value.inside, levels[0].inside) == (2, 1)
+
+
+def test_an_object_points_back_at_its_environment():
+    env, other = Keeper(Box()), Keeper()
+    env.value.env = env
+    restore(other, through_a_file(snapshot(env)))
+    assert other.value.env is other
+
+
+def test_objects_of_other_packages_are_refused_unless_they_are_named():
+    from aexp_torch.recipe import Recipe
+
+    env = Keeper(Recipe())
+    assert "Keeper.value holds a aexp_torch.recipe.Recipe, which has no form" in why_not_resumable(env)
+    state = snapshot(env, ["aexp_torch"])
+    restore(other := Keeper(), state, ["aexp_torch"])
+    assert type(other.value) is Recipe
+    with pytest.raises(
+        SpecError, match=r"restore: expected a class written in Python of .*, got aexp_torch\.recipe:Rec"
+    ):
+        restore(Keeper(), state)
+
+
+@pytest.mark.parametrize("name", ["subprocess:Popen", "os:nothing", "numpy:ndarray", "nowhere:Class"])
+def test_a_state_cannot_make_objects_of_any_class(name):
+    state = snapshot(Keeper(Box()))
+    state["env"]["attributes"]["value"]["class"] = name
+    with pytest.raises(SpecError, match=f"restore: expected a class written in Python .*got {name}"):
+        restore(Keeper(), state)
 
 
 def test_other_layers_are_refused():
