@@ -12,6 +12,7 @@ from aexp_torch.sources.dataset import DatasetEnv
 from aexp_torch.sources.envpool import EnvPoolEnv
 from aexp_torch.sources.gymnasium import GymnasiumEnv
 from aexp_torch.sources.imaginary import Imaginary
+from aexp_torch.sources.minigrid import MiniGridEnv
 from aexp_torch.sources.recognize import to_source
 from aexp_torch.sources.restorable import Restorable
 from aexp_torch.sources.simulator import SimulatorEnv
@@ -26,6 +27,7 @@ __all__ = [
     "EnvPoolEnv",
     "GymnasiumEnv",
     "Imaginary",
+    "MiniGridEnv",
     "Restorable",
     "SimulatorEnv",
     "StarCraft2Env",

@@ -125,6 +125,10 @@ class GymnasiumEnv(SimulatorEnv):
         lanes, self._spaces = open_lanes(self)
         return lanes
 
+    def prepare(self, env: Any) -> Any:
+        """Wraps an environment that was made: for subclasses."""
+        return env
+
     def make_specs(self) -> dict[str, EnvSpec]:
         """Translates the spaces."""
         from aexp_torch.specs.spaces import space_modalities, space_to_spec

@@ -7,8 +7,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from aexp_torch.errors import SpecError
-from aexp_torch.sources.object_state import restore, snapshot, why_not_resumable
 from aexp_torch.sources.lanes import Lanes, Outcome, Simulator, SingleLanes
+from aexp_torch.sources.object_state import restore, snapshot, why_not_resumable
 from aexp_torch.sources.recognize import comes_from
 from aexp_torch.sources.simulator import SimulatorEnv
 from aexp_torch.specs.space_data import action_lane_writer, action_writer, batch_reader, lane_stacker
@@ -166,7 +166,7 @@ def _was_checked(action: Any) -> bool:
 
 def _make(source: "GymnasiumEnv") -> Any:
     if isinstance(source.id_or_factory, str):
-        return gymnasium.make(source.id_or_factory, **source.kwargs)
+        return source.prepare(gymnasium.make(source.id_or_factory, **source.kwargs))
     if callable(source.id_or_factory) and not isinstance(source.id_or_factory, gymnasium.Env):
-        return source.id_or_factory(**source.kwargs)
-    return source.id_or_factory
+        return source.prepare(source.id_or_factory(**source.kwargs))
+    return source.prepare(source.id_or_factory)

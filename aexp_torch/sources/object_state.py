@@ -130,11 +130,12 @@ class _Writer:
         self.encode = Encoder(self._other)
 
     def root(self, env: Any) -> dict[str, Any]:
-        self._packages |= _packages(type(env))
+        kind: Any = type(env)
+        self._packages |= _packages(kind)
         return self.encode(env)
 
     def _other(self, value: Any) -> dict[str, Any]:
-        kind = type(value)
+        kind: Any = type(value)
         if is_environment(value):
             self._packages |= _packages(kind)
             return self._object(value, "environment")
@@ -182,21 +183,22 @@ class _Reader:
 
     def _other(self, encoded: dict[str, Any], existing: Any) -> Any:
         kind, came = encoded[TAG], None if existing is MISSING else existing
-        if kind == "environment" and encoded["class"] == _class_name(type(came)):
-            self._packages |= _packages(type(came))
+        own: Any = type(came)
+        if kind == "environment" and encoded["class"] == _class_name(own):
+            self._packages |= _packages(own)
             self._environment(encoded, came)
         elif kind == "object":
             return self._object(encoded, came)
         elif kind == "named tuple":
             named, items = self._class(encoded), encoded["items"]
-            beside = came if type(came) is named and len(came) == len(items) else [MISSING] * len(items)
+            beside: Any = came if own is named and len(came) == len(items) else [MISSING] * len(items)
             return tuple.__new__(named, [self.decode(item, old) for item, old in zip(items, beside, strict=True)])
         elif kind == "method":
             owner = self.decode(encoded["of"], getattr(came, "__self__", MISSING))
             return types.MethodType(_method(owner, encoded["name"]), owner)
-        elif kind == type(came).__name__ and is_mujoco(came):
+        elif kind == own.__name__ and is_mujoco(came):
             read_mujoco(encoded, came)
-        elif kind == type(came).__name__ and is_ale(came):
+        elif kind == own.__name__ and is_ale(came):
             read_ale(encoded, came)
         else:
             wanted = encoded.get("class", kind)
@@ -210,7 +212,8 @@ class _Reader:
         for name in later:
             if not (_constant(name, attributes[name]) or is_environment(attributes[name])):
                 del attributes[name]
-        slots = _slots(type(env))
+        own: Any = type(env)
+        slots = _slots(own)
         for name, value in stored.items():
             existing = getattr(env, name, MISSING) if name in slots else attributes.get(name, MISSING)
             if value is None and existing is not MISSING and _constant(name, existing):
@@ -218,21 +221,22 @@ class _Reader:
             self._set(env, name, self.decode(value, existing))
 
     def _object(self, encoded: dict[str, Any], existing: Any) -> Any:
-        kind = self._class(encoded)
+        kind: Any = self._class(encoded)
         before = _attributes_of(existing) if type(existing) is kind else {}
-        value = object.__new__(kind)
+        value: Any = object.__new__(kind)
         self.decode.enter(encoded, value)
         for name, item in encoded["attributes"].items():
             self._set(value, name, self.decode(item, before.get(name, MISSING)))
         return value
 
     def _set(self, owner: Any, name: str, value: Any) -> None:
-        if name in _slots(type(owner)):
+        kind: Any = type(owner)
+        if name in _slots(kind):
             object.__setattr__(owner, name, value)
         else:
             vars(owner)[name] = value
 
-    def _class(self, encoded: dict[str, Any]) -> type:
+    def _class(self, encoded: dict[str, Any]) -> Any:
         module, _, path = encoded["class"].partition(":")
         found: Any = sys.modules.get(module)
         for part in path.split("."):
@@ -255,7 +259,7 @@ def is_environment(value: Any) -> bool:
 
 
 @functools.cache
-def is_plain(kind: type) -> bool:
+def is_plain(kind: Any) -> bool:
     """Says whether the instances of a class are nothing but their attributes: no memory of a C type lies behind them.
 
     Source: what `object.__reduce_ex__` demands of a class without a way of its own to be pickled.
@@ -265,13 +269,13 @@ def is_plain(kind: type) -> bool:
 
 
 @functools.cache
-def _packages(kind: type) -> frozenset[str]:
+def _packages(kind: Any) -> frozenset[str]:
     """Returns the packages that a class and its bases come from."""
     return frozenset(base.__module__.partition(".")[0] for base in kind.__mro__) - sys.stdlib_module_names
 
 
 @functools.cache
-def _slots(kind: type) -> tuple[str, ...]:
+def _slots(kind: Any) -> tuple[str, ...]:
     names = []
     for base in kind.__mro__:
         declared = vars(base).get("__slots__", ())
@@ -282,7 +286,8 @@ def _slots(kind: type) -> tuple[str, ...]:
 
 
 def _attributes_of(value: Any) -> dict[str, Any]:
-    kind, attributes = type(value), dict(getattr(value, "__dict__", {}))
+    kind: Any = type(value)
+    attributes = dict(getattr(value, "__dict__", {}))
     attributes |= {name: getattr(value, name) for name in _slots(kind) if hasattr(value, name)}
     return attributes | (CHECKED if kind is PassiveEnvChecker else {})
 

@@ -17,6 +17,7 @@ def to_source(thing: Any, **options: Any) -> Env:
     |---|---|
     | an `Env` | itself |
     | a batched simulator of tensors: `num_envs`, `device`, `reset` and `step` | `TorchEnv` |
+    | an environment of MiniGrid or BabyAI, or its id | `MiniGridEnv` |
     | the id of a registered Gymnasium environment, a `gymnasium.Env` or `VectorEnv` | `GymnasiumEnv` |
     | an environment of PySC2 | `StarCraft2Env` |
     | anything that is read sample by sample: see `DatasetEnv` | `DatasetEnv` |
@@ -65,6 +66,12 @@ def _is_simulator_of_tensors(thing: Any) -> bool:
     return all(hasattr(core, attribute) for attribute in ("num_envs", "device", "reset", "step"))
 
 
+def _is_minigrid(thing: Any) -> bool:
+    if isinstance(thing, str):
+        return thing.startswith(("MiniGrid-", "BabyAI-", "minigrid:"))
+    return comes_from("gymnasium")(thing) and comes_from("minigrid")(getattr(thing, "unwrapped", None))
+
+
 def _is_data(thing: Any) -> bool:
     readable = hasattr(thing, "__getitem__") or hasattr(thing, "__iter__")
     return readable and not isinstance(thing, str | bytes | type)
@@ -72,6 +79,7 @@ def _is_data(thing: Any) -> bool:
 
 # Who fits first takes it: the special before the general.
 _KINDS: list[tuple[Callable[[Any], bool], str]] = [
+    (_is_minigrid, "aexp_torch.sources.minigrid:MiniGridEnv"),
     (_is_text, "aexp_torch.sources.gymnasium:GymnasiumEnv"),
     (_is_simulator_of_tensors, "aexp_torch.sources.torch_env:TorchEnv"),
     (comes_from("gymnasium"), "aexp_torch.sources.gymnasium:GymnasiumEnv"),
