@@ -13,6 +13,7 @@ from aexp_torch.sources.envpool import EnvPoolEnv
 from aexp_torch.sources.gymnasium import GymnasiumEnv
 from aexp_torch.sources.imaginary import Imaginary
 from aexp_torch.sources.minigrid import MiniGridEnv
+from aexp_torch.sources.pettingzoo import PettingZooEnv
 from aexp_torch.sources.recognize import to_source
 from aexp_torch.sources.restorable import Restorable
 from aexp_torch.sources.simulator import SimulatorEnv
@@ -28,6 +29,7 @@ __all__ = [
     "GymnasiumEnv",
     "Imaginary",
     "MiniGridEnv",
+    "PettingZooEnv",
     "Restorable",
     "SimulatorEnv",
     "StarCraft2Env",

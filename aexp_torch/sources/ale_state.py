@@ -16,13 +16,18 @@ __all__ = ["is_ale", "read_ale", "write_ale"]
 
 
 def is_ale(value: Any) -> bool:
-    """Says whether a value is an `ALEInterface`, without importing ale_py."""
+    """Says whether a value is an `ALEInterface`, of one or several players, without importing either."""
     kind = type(value)
-    return kind.__module__.partition(".")[0] == "ale_py" and kind.__name__ == "ALEInterface"
+    return kind.__module__.partition(".")[0] in ("ale_py", "multi_agent_ale_py") and kind.__name__ == "ALEInterface"
+
+
+def _has_players(value: Any) -> bool:
+    return type(value).__module__.partition(".")[0] == "multi_agent_ale_py"
 
 
 def write_ale(value: Any) -> dict:
     """Stores an `ALEInterface`."""
+    players = _has_players(value)
     if value.getFloat("repeat_action_probability") > 0:
         raise Unstorable(
             value,
@@ -31,12 +36,22 @@ def write_ale(value: Any) -> dict:
         )
     if value.getBool("color_averaging"):
         raise Unstorable(value, "an ALEInterface with color_averaging, whose frames depend on the one before")
-    data = bytearray(value.cloneSystemState().serialize())
-    return {TAG: "ALEInterface", "state": torch.from_numpy(np.frombuffer(data, np.uint8))}
+    if players:
+        handle = value.cloneSystemState()
+        data = value.encodeState(handle)
+        value.deleteState(handle)
+    else:
+        data = np.frombuffer(bytearray(value.cloneSystemState().serialize()), np.uint8)
+    return {TAG: "ALEInterface", "state": torch.from_numpy(data)}
 
 
 def read_ale(encoded: dict, existing: Any) -> Any:
     """Writes what was stored into an existing `ALEInterface` with the same game, and returns that."""
+    if _has_players(existing):
+        handle = existing.decodeState(encoded["state"].numpy().copy())
+        existing.restoreSystemState(handle)
+        existing.deleteState(handle)
+        return existing
     from ale_py import ALEState
 
     existing.restoreSystemState(ALEState(encoded["state"].numpy().tobytes()))

@@ -40,6 +40,7 @@ class Instructed(gymnasium.Wrapper):
     def __init__(self, env: gymnasium.Env, length: int | None = None):
         super().__init__(env)
         self._symbolic = not any("RGB" in type(layer).__name__ for layer in _layers(env))
+        self._says = False
         space = env.observation_space
         if not isinstance(space, spaces.Dict):
             self.observation_space = self._bounded(space)
@@ -47,6 +48,7 @@ class Instructed(gymnasium.Wrapper):
         members: dict[str, spaces.Space] = {}
         for key, member in space.spaces.items():
             if isinstance(member, MissionSpace):
+                self._says = True
                 members["text:instruction"] = spaces.Text(length or longest(member), min_length=0, charset=ASCII)
             else:
                 members[key] = self._bounded(member) if key == "image" else member
@@ -70,7 +72,7 @@ class Instructed(gymnasium.Wrapper):
         return self._translated(observation), *rest
 
     def _translated(self, observation: Any) -> Any:
-        if not isinstance(observation, dict) or "text:instruction" not in self.observation_space.spaces:
+        if not self._says:
             return observation
         return {"text:instruction" if key == "mission" else key: value for key, value in observation.items()}
 

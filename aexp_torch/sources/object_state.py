@@ -56,6 +56,9 @@ DRAWING_NAMES = frozenset(
     ("screen", "clock", "surf", "window", "window_surface", "viewer", "renderer", "mujoco_renderer")
 )
 DRAWING_MODULES = ("pygame", "glfw", "OpenGL", "matplotlib", "PIL")
+# What is no picture there: places and directions, and groups of things.
+GEOMETRY = {"pygame.rect:Rect", "pygame.rect:FRect", "pygame.math:Vector2", "pygame.math:Vector3"}
+NOT_DRAWING = ("pygame.rect", "pygame.math", "pygame.sprite")
 VALUES = (bool, int, float, complex, str, bytes, tuple, list, dict, set, deque, np.ndarray, np.generic, torch.Tensor)
 # Its checks are not made twice: they compare with what the environment returned before.
 CHECKED = {
@@ -145,11 +148,13 @@ class _Writer:
             return write_mujoco(value)
         if is_ale(value):
             return write_ale(value)
+        if _class_name(kind) in GEOMETRY:
+            return {TAG: "geometry", "class": _class_name(kind), "numbers": tuple(value)}
         if isinstance(value, types.MethodType) and _method(value.__self__, value.__name__) is value.__func__:
             return {TAG: "method", "of": self.encode(value.__self__), "name": value.__name__}
         if not self._packages & _packages(kind):
             raise Unstorable(value)
-        if isinstance(value, tuple) and kind.__basicsize__ == tuple.__basicsize__ and not getattr(value, "__dict__", 0):
+        if isinstance(value, tuple) and not getattr(value, "__dict__", None):
             return {TAG: "named tuple", "class": _class_name(kind), "items": [self.encode(item) for item in value]}
         if not is_plain(kind):
             raise Unstorable(value)
@@ -193,6 +198,8 @@ class _Reader:
             named, items = self._class(encoded), encoded["items"]
             beside: Any = came if own is named and len(came) == len(items) else [MISSING] * len(items)
             return tuple.__new__(named, [self.decode(item, old) for item, old in zip(items, beside, strict=True)])
+        elif kind == "geometry" and encoded["class"] in GEOMETRY:
+            return _find(encoded["class"])(*encoded["numbers"])
         elif kind == "method":
             owner = self.decode(encoded["of"], getattr(came, "__self__", MISSING))
             return types.MethodType(_method(owner, encoded["name"]), owner)
@@ -237,10 +244,7 @@ class _Reader:
             vars(owner)[name] = value
 
     def _class(self, encoded: dict[str, Any]) -> Any:
-        module, _, path = encoded["class"].partition(":")
-        found: Any = sys.modules.get(module)
-        for part in path.split("."):
-            found = getattr(found, part, None)
+        found = _find(encoded["class"])
         usable = isinstance(found, type) and self._packages & _packages(found)
         if not (usable and (is_plain(found) or issubclass(found, tuple))):
             known = ", ".join(sorted(self._packages))
@@ -318,6 +322,14 @@ def _class_name(kind: type) -> str:
     return f"{kind.__module__}:{kind.__qualname__}"
 
 
+def _find(name: str) -> Any:
+    module, _, path = name.partition(":")
+    found: Any = sys.modules.get(module)
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
 def _named(kind: type) -> str:
     return _class_name(kind).replace(":", ".")
 
@@ -328,4 +340,5 @@ def _constant(name: str, value: Any) -> bool:
     if name in CONSTANT_NAMES or isinstance(value, CONSTANT_TYPES):
         return True
     drawing = name in DRAWING_NAMES and value is not None and not isinstance(value, VALUES)
-    return drawing or type(value).__module__.partition(".")[0] in DRAWING_MODULES
+    module = type(value).__module__
+    return drawing or (module.partition(".")[0] in DRAWING_MODULES and module not in NOT_DRAWING)

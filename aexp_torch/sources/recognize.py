@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 from aexp_torch.env import Env
@@ -18,6 +19,7 @@ def to_source(thing: Any, **options: Any) -> Env:
     | an `Env` | itself |
     | a batched simulator of tensors: `num_envs`, `device`, `reset` and `step` | `TorchEnv` |
     | an environment of MiniGrid or BabyAI, or its id | `MiniGridEnv` |
+    | an environment of PettingZoo, its module, or its id (`"atari.mario_bros_v3"`) | `PettingZooEnv` |
     | the id of a registered Gymnasium environment, a `gymnasium.Env` or `VectorEnv` | `GymnasiumEnv` |
     | an environment of PySC2 | `StarCraft2Env` |
     | anything that is read sample by sample: see `DatasetEnv` | `DatasetEnv` |
@@ -72,6 +74,15 @@ def _is_minigrid(thing: Any) -> bool:
     return comes_from("gymnasium")(thing) and comes_from("minigrid")(getattr(thing, "unwrapped", None))
 
 
+def _is_pettingzoo(thing: Any) -> bool:
+    if isinstance(thing, ModuleType):
+        return hasattr(thing, "parallel_env") or hasattr(thing, "env")
+    if isinstance(thing, str):
+        parts = thing.removeprefix("pettingzoo.").replace("/", ".").split(".")
+        return thing.startswith("pettingzoo.") or parts[0] in ("atari", "butterfly", "classic", "mpe", "sisl")
+    return comes_from("pettingzoo")(thing)
+
+
 def _is_data(thing: Any) -> bool:
     readable = hasattr(thing, "__getitem__") or hasattr(thing, "__iter__")
     return readable and not isinstance(thing, str | bytes | type)
@@ -79,6 +90,7 @@ def _is_data(thing: Any) -> bool:
 
 # Who fits first takes it: the special before the general.
 _KINDS: list[tuple[Callable[[Any], bool], str]] = [
+    (_is_pettingzoo, "aexp_torch.sources.pettingzoo:PettingZooEnv"),
     (_is_minigrid, "aexp_torch.sources.minigrid:MiniGridEnv"),
     (_is_text, "aexp_torch.sources.gymnasium:GymnasiumEnv"),
     (_is_simulator_of_tensors, "aexp_torch.sources.torch_env:TorchEnv"),
