@@ -124,7 +124,7 @@ class Mortals(pettingzoo.ParallelEnv):
             {agent: float(actions[agent]) for agent in acting},
             terminated,
             truncated,
-            dict.fromkeys(acting, {}),
+            {agent: {} for agent in acting},
         )
 
 
