@@ -18,6 +18,7 @@ from aexp_torch.replay import (
 from aexp_torch.sources import (
     AtariEnv,
     DatasetEnv,
+    DmEnv,
     EnvPoolEnv,
     GymnasiumEnv,
     Imaginary,
@@ -74,6 +75,7 @@ __all__ = [
     "ClipReward",
     "Composition",
     "DatasetEnv",
+    "DmEnv",
     "Drawing",
     "DropKeyValue",
     "Dropout",

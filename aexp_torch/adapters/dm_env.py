@@ -9,10 +9,10 @@ from aexp_torch.adapters.single_stream import SingleStream, Step
 from aexp_torch.env import Env
 from aexp_torch.specs import map_tree
 
-__all__ = ["DmEnv", "to_dm_env"]
+__all__ = ["DmEnvView", "to_dm_env"]
 
 
-def to_dm_env(env: Env) -> "DmEnv":
+def to_dm_env(env: Env) -> "DmEnvView":
     """Returns the environment as a `dm_env.Environment` without a batch axis.
 
     Args:
@@ -29,10 +29,10 @@ def to_dm_env(env: Env) -> "DmEnv":
     >>> env.step(1).reward
     np.float32(1.0)
     """
-    return DmEnv(env)
+    return DmEnvView(env)
 
 
-class DmEnv(dm_env.Environment):
+class DmEnvView(dm_env.Environment):
     """Is a pipeline of one lane as dm_env's environment: numpy, `dm_env.StepType`, no reward and discount on FIRST.
 
     Observation: a nested dict of arrays that is the same at every step: what a timestep lacks is 0, and `mask:<key>`

@@ -5,6 +5,9 @@ forces of the last `mj_step` with those of the next, and `mj_forward` would comp
 the arrays of `MjData` are stored too. Contacts and constraints (the arena) are not: the next `mj_step` finds them
 again; only code that reads them *between* restoring and stepping sees others.
 
+dm_control's `Physics` makes half a step ahead (`mj_step1`), whose constraints the other half needs: they are found again
+when it is restored.
+
 Of the model, every number is stored but meshes and textures, so that randomised masses and frictions come back.
 """
 
@@ -15,10 +18,10 @@ import torch
 
 from aexp_torch.sources.plain_state import TAG, pack, unpack
 
-__all__ = ["is_mujoco", "read_mujoco", "write_mujoco"]
+__all__ = ["is_mujoco", "is_physics", "read_mujoco", "read_physics", "write_mujoco", "write_physics"]
 
 ARENA = ("efc_", "iefc_", "efm_", "island_", "map_", "bvh_")
-ASSETS = ("tex_", "mesh_", "skin_", "bvh_", "hfield_", "name_", "names", "text_", "paths")
+ASSETS = ("tex_", "mesh_", "skin_", "bvh_", "name_", "names", "text_", "paths")
 FLAGS = (
     "flg_energypos",
     "flg_energyvel",
@@ -76,6 +79,34 @@ def read_mujoco(encoded: dict, existing: Any) -> Any:
     unpack(existing, encoded["arrays"])
     for name, flag in encoded["flags"].items():
         setattr(existing, name, flag)
+    return existing
+
+
+def is_physics(value: Any) -> bool:
+    """Says whether a value is dm_control's `Physics`, without importing that."""
+    return any(
+        (kind.__module__, kind.__name__) == ("dm_control.mujoco.engine", "Physics") for kind in type(value).__mro__
+    )
+
+
+def write_physics(value: Any) -> dict:
+    """Stores a `Physics`; what a subclass keeps beside model and data is not in it."""
+    return {TAG: "Physics", "model": write_mujoco(value.model.ptr), "data": write_mujoco(value.data.ptr)}
+
+
+def read_physics(encoded: dict, existing: Any) -> Any:
+    """Writes what was stored into an existing `Physics`, and returns that."""
+    import mujoco
+
+    model, data = existing.model.ptr, existing.data.ptr
+    read_mujoco(encoded["model"], model)
+    read_mujoco(encoded["data"], data)
+    mujoco.mj_step1(model, data)
+    read_mujoco(encoded["data"], data)  # which it has computed anew
+    if model.nhfield and existing.contexts:  # what draws has a ground of its own
+        with existing.contexts.gl.make_current() as context:
+            for ground in range(model.nhfield):
+                context.call(mujoco.mjr_uploadHField, model, existing.contexts.mujoco.ptr, ground)
     return existing
 
 

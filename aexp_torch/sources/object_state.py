@@ -34,7 +34,14 @@ from gymnasium.wrappers import PassiveEnvChecker
 
 from aexp_torch.errors import SpecError
 from aexp_torch.sources.ale_state import is_ale, read_ale, write_ale
-from aexp_torch.sources.mujoco_state import is_mujoco, read_mujoco, write_mujoco
+from aexp_torch.sources.mujoco_state import (
+    is_mujoco,
+    is_physics,
+    read_mujoco,
+    read_physics,
+    write_mujoco,
+    write_physics,
+)
 from aexp_torch.sources.plain_state import KEEP, MISSING, TAG, Decoder, Encoder, Unstorable
 
 __all__ = ["restore", "snapshot", "why_not_resumable"]
@@ -146,6 +153,8 @@ class _Writer:
             return {TAG: KEEP}
         if is_mujoco(value):
             return write_mujoco(value)
+        if is_physics(value):
+            return write_physics(value)
         if is_ale(value):
             return write_ale(value)
         if _class_name(kind) in GEOMETRY:
@@ -205,6 +214,8 @@ class _Reader:
             return types.MethodType(_method(owner, encoded["name"]), owner)
         elif kind == own.__name__ and is_mujoco(came):
             read_mujoco(encoded, came)
+        elif kind == "Physics" and is_physics(came):
+            read_physics(encoded, came)
         elif kind == own.__name__ and is_ale(came):
             read_ale(encoded, came)
         else:

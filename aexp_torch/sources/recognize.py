@@ -5,6 +5,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+import dm_env
+
 from aexp_torch.env import Env
 from aexp_torch.errors import SpecError
 
@@ -19,6 +21,7 @@ def to_source(thing: Any, **options: Any) -> Env:
     | an `Env` | itself |
     | a batched simulator of tensors: `num_envs`, `device`, `reset` and `step` | `TorchEnv` |
     | an environment of MiniGrid or BabyAI, or its id | `MiniGridEnv` |
+    | a `dm_env.Environment`, or a task of dm_control by name (`"dm_control/cartpole/swingup"`) | `DmEnv` |
     | an environment of PettingZoo, its module, or its id (`"atari.mario_bros_v3"`) | `PettingZooEnv` |
     | the id of a registered Gymnasium environment, a `gymnasium.Env` or `VectorEnv` | `GymnasiumEnv` |
     | an environment of PySC2 | `StarCraft2Env` |
@@ -74,6 +77,10 @@ def _is_minigrid(thing: Any) -> bool:
     return comes_from("gymnasium")(thing) and comes_from("minigrid")(getattr(thing, "unwrapped", None))
 
 
+def _is_dm_env(thing: Any) -> bool:
+    return thing.startswith("dm_control/") if isinstance(thing, str) else isinstance(thing, dm_env.Environment)
+
+
 def _is_pettingzoo(thing: Any) -> bool:
     if isinstance(thing, ModuleType):
         return hasattr(thing, "parallel_env") or hasattr(thing, "env")
@@ -90,6 +97,7 @@ def _is_data(thing: Any) -> bool:
 
 # Who fits first takes it: the special before the general.
 _KINDS: list[tuple[Callable[[Any], bool], str]] = [
+    (_is_dm_env, "aexp_torch.sources.dm_env:DmEnv"),
     (_is_pettingzoo, "aexp_torch.sources.pettingzoo:PettingZooEnv"),
     (_is_minigrid, "aexp_torch.sources.minigrid:MiniGridEnv"),
     (_is_text, "aexp_torch.sources.gymnasium:GymnasiumEnv"),
