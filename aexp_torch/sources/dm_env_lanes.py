@@ -116,8 +116,8 @@ class Form:
             return self._encoded(path, values)
         array = np.array(values, spec.dtype)
         if array.shape[1:] != spec.shape:
-            came = f"shape {array.shape[1:]}"
-            raise self._wrong(path_name(path), f"shape {spec.shape}", came, "Correct the environment, or its spec.")
+            do = "Correct the environment, or its spec."
+            raise self._wrong(path_name(path), f"shape {spec.shape}", array.shape[1:], do)
         return array
 
     def _encoded(self, path: tuple[str, ...], values: list) -> np.ndarray:

@@ -19,6 +19,7 @@ from aexp_torch.testing.check_streams import (
 )
 from aexp_torch.testing.check_timesteps import check_data, check_episodes, check_signals, validate
 from aexp_torch.testing.counting import CountingEnv
+from aexp_torch.testing.fake_dm import FakeDmEnv
 from aexp_torch.testing.fake_gym import FakeGymEnv
 from aexp_torch.testing.random_pipeline import RandomPipeline, random_pipeline
 from aexp_torch.testing.timeline import timeline
@@ -26,6 +27,7 @@ from aexp_torch.testing.torch_cartpole import TorchCartPole
 
 __all__ = [
     "CountingEnv",
+    "FakeDmEnv",
     "FakeGymEnv",
     "RandomPipeline",
     "TorchCartPole",
