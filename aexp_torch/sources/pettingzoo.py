@@ -35,7 +35,7 @@ class PettingZooEnv(SimulatorEnv):
 
     Args:
       id_or_factory: an id (`"classic/tictactoe-v3"`), or a module as PettingZoo names them (`"atari.mario_bros_v3"`,
-        `"pettingzoo.classic.chess_v6"`, `"mpe2.simple_spread_v3"`), a function that makes one environment, or a live one
+        `"pettingzoo.classic.chess_v6"`, `"mpe.simple_spread_v3"`), a function that makes one environment, or a live one
         (num_envs=1, this process only). Atari games find the ROMs that `ale-py` brings, unless
         `auto_rom_install_path=` says otherwise.
       num_envs: number of lanes B.

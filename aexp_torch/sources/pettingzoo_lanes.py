@@ -3,7 +3,6 @@
 This module imports PettingZoo: import it where a source is open.
 """
 
-import importlib
 import importlib.util
 import logging
 from collections import OrderedDict
@@ -22,6 +21,7 @@ from pettingzoo.env_registry.exceptions import FailedToImport
 from pettingzoo.utils.env_logger import EnvLogger
 
 from aexp_torch.errors import MissingDependencyError, SpecError
+from aexp_torch.provider import import_provider
 from aexp_torch.sources.lanes import Lanes, Simulator, SingleLanes
 from aexp_torch.sources.object_state import restore, snapshot, why_not_resumable
 from aexp_torch.specs import EnvSpec, map_tree
@@ -237,7 +237,9 @@ class TurnSimulator(AgentsSimulator):
         if over:
             return self._seen(ended, rewards), self._reward(rewards), True, discount
         shown = {agent: env.observe(agent) for agent in ended}  # before they are taken out
-        while env.agents and (env.terminations[env.agent_selection] or env.truncations[env.agent_selection]):
+        for _ in self._agents.names:
+            if not (env.terminations[env.agent_selection] or env.truncations[env.agent_selection]):
+                break
             env.step(None)
         seen = self._seen([env.agent_selection], rewards)
         return seen._replace(observations=_named(shown) | seen.observations), self._reward(rewards), False, 1.0
@@ -345,7 +347,7 @@ def _find_id(name: str) -> str | None:
         wanted = next((key for key in known if key.partition("/")[2] == wanted), wanted)
     if wanted in known:
         return wanted
-    if "." in name and not name.startswith("pettingzoo.") and importlib.util.find_spec(name.partition(".")[0]):
+    if wanted.startswith("mpe/") or ("." in name and _exists(name.partition(".")[0])):
         return None
     close = [key for key in known if path.rpartition("/")[2].rpartition("_v")[0].rpartition("-v")[0] in key][:9]
     raise SpecError(
@@ -354,8 +356,14 @@ def _find_id(name: str) -> str | None:
     )
 
 
+def _exists(package: str) -> bool:
+    return package != "pettingzoo" and importlib.util.find_spec(package) is not None
+
+
 def _from_module(source: "PettingZooEnv") -> Any:
-    module = importlib.import_module(source.id_or_factory)
+    name = source.id_or_factory.removeprefix("pettingzoo.").replace("/", ".")
+    name = f"mpe2{name.removeprefix('mpe')}" if name.startswith("mpe.") else name  # it has moved there
+    module = import_provider(name, "pettingzoo", f"PettingZooEnv({source.name!r})")
     names = {"auto": ("parallel_env", "env"), "parallel": ("parallel_env",), "aec": ("env",)}[source.api]
     for name in names:
         if hasattr(module, name):
@@ -379,7 +387,7 @@ def _layers(env: Any) -> list[Any]:
 
 
 def _named(values: dict) -> dict[str, Any]:
-    return {str(agent): value for agent, value in values.items()}
+    return {str(agent): value for agent, value in values.items() if value is not None}
 
 
 @contextmanager

@@ -396,6 +396,19 @@ def test_an_object_that_stands_in_the_place_of_another_is_left_alone():
     assert (env.value.inside, levels[0].inside) == (2, 1)
 
 
+def test_places_on_a_screen_are_state_and_pictures_are_not():
+    pygame = pytest.importorskip("pygame")
+    env = Keeper(
+        [pygame.Rect(1, 2, 3, 4), pygame.FRect(0.5, 2, 3, 4), pygame.Vector2(0.1, 0.2), pygame.Surface((2, 2))]
+    )
+    surface = pygame.Surface((2, 2))
+    restore(other := Keeper([None, None, None, surface]), through_a_file(snapshot(env)))
+    assert other.value[:3] == env.value[:3] and other.value[0] is not env.value[0]
+    assert [type(value) for value in other.value] == [type(value) for value in env.value]
+    assert other.value[3] is surface
+    assert "Keeper.value holds a pygame.sprite.Group" in why_not_resumable(Keeper(pygame.sprite.Group()))
+
+
 def test_an_object_points_back_at_its_environment():
     env, other = Keeper(Box()), Keeper()
     env.value.env = env

@@ -263,6 +263,7 @@ GAMES = {
     "leduc_holdem_v4": {"random": True},
     "texas_holdem_v4": {"random": True},
     "rps_v2": {"max_cycles": 4},
+    "mpe.simple_spread_v3": {"max_cycles": 4, "random": True},
 }
 SLOW_GAMES = {
     "pursuit_v5": {"max_cycles": 5, "random": True},
