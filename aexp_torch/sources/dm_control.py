@@ -60,3 +60,21 @@ def prefer_egl() -> None:
         pass
     finally:
         del os.environ["MUJOCO_GL"]
+
+
+def _refuse_to_draw(*args: Any, **kwargs: Any) -> None:
+    raise SpecError(
+        "DmEnv: expected a process that was not forked where dm_control draws, OpenGL does not survive that. Start workers"
+        " with spawn: Loader(..., context='spawn'), DataLoader(..., multiprocessing_context='spawn')."
+    )
+
+
+def _after_fork() -> None:
+    """Has the child of a fork refuse to draw: OpenGL was ready when dm_control was imported, and it would wait for ever."""
+    drawing = sys.modules.get("dm_control._render")
+    if drawing is not None and getattr(drawing, "BACKEND", None) in ("egl", "glfw"):
+        drawing.Renderer = _refuse_to_draw  # type: ignore[attr-defined]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -31,6 +31,7 @@ class DmEnv(SimulatorEnv):
         process only).
       num_envs: number of lanes B.
       pixels: for `physics.render`: `{"height": 84, "width": 84, "camera_id": 0}`. Without a display MuJoCo draws with EGL.
+        Workers that draw are started with `context="spawn"`: OpenGL does not survive a fork.
       text_length: L, in bytes.
       seed_argument: what the function calls the seed of its environment; each lane has its own. `"auto"` is the first of
         `seed`, `random` and `random_state` that it takes, and a warning where it takes none; None: it needs none.

@@ -233,6 +233,8 @@ def render(env: Any, source: "DmEnv") -> np.ndarray:
     """Returns a picture of the physics, uint8 [H, W, 3]."""
     try:
         return env.physics.render(**source.pixels)
+    except SpecError:
+        raise
     except Exception as error:
         raise SpecError(
             f"{source.name!r}: expected an environment with a physics that draws for pixels=, got {type(error).__name__}:"

@@ -161,6 +161,8 @@ class _Writer:
             return {TAG: "geometry", "class": _class_name(kind), "numbers": tuple(value)}
         if isinstance(value, types.MethodType) and _method(value.__self__, value.__name__) is value.__func__:
             return {TAG: "method", "of": self.encode(value.__self__), "name": value.__name__}
+        if kind.__module__.startswith("dm_control.mjcf"):
+            raise Unstorable(value, "an MJCF model (dm_control.composer), which is built anew while it runs")
         if not self._packages & _packages(kind):
             raise Unstorable(value)
         if isinstance(value, tuple) and not getattr(value, "__dict__", None):

@@ -245,7 +245,7 @@ def test_composer_is_refused_by_name(suite):
     timestep = env.reset()
     assert timestep.first().all() and not env.resumable
     assert env.step(sample_action(env.action_spec(), 1, np.random.default_rng(0))).mid().all()
-    with pytest.raises(ae.SpecError, match=r"snapshot: dm_control\.mjcf\..* holds a"):
+    with pytest.raises(ae.SpecError, match=r"snapshot: dm_control\..* holds an MJCF model"):
         env.state_dict()
 
 
@@ -273,6 +273,30 @@ def test_pixels(egl):
     assert (
         env.step(torch.ones(2, 1, dtype=torch.float64)).observation["pixels"].equal(timesteps[3].observation["pixels"])
     )
+
+
+def drawn(make, **options):
+    """Returns the pictures that come from a loader."""
+    loader, pictures = ae.Loader(make, in_flight=1, steps_per_epoch=4, **options), []
+    try:
+        for timestep in loader:
+            pictures.append(next(value.clone() for value in timestep.observation.values() if value.dim() == 4))
+            timestep.reply(sample_action(loader.specs[timestep.source].action, 1, np.random.default_rng(0)))
+    finally:
+        loader.close()
+    return pictures
+
+
+@pytest.mark.slow
+def test_workers_draw_or_say_why_not(egl):
+    from dm_control.locomotion.examples.basic_rodent_2020 import rodent_escape_bowl
+
+    env = ae.DmEnv("cartpole/swingup", pixels={"height": 8, "width": 8, "camera_id": 0}, time_limit=0.02)
+    here, there = drawn(env), drawn(env, num_workers=1, context="spawn")
+    assert all(one.equal(other) for one, other in zip(here, there, strict=True))
+    for draws in (env, ae.DmEnv(rodent_escape_bowl)):  # by request, and on its own
+        with pytest.raises(ae.SpecError, match="not forked where dm_control draws, .* context='spawn'"):
+            drawn(draws, num_workers=1, context="fork")
 
 
 def test_pixels_of_what_cannot_be_drawn_are_refused():
