@@ -1,6 +1,7 @@
 """to_source: whatever somebody holds, environment or data, as the source that reads it."""
 
 import importlib
+import re
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -78,7 +79,9 @@ def _is_minigrid(thing: Any) -> bool:
 
 
 def _is_dm_env(thing: Any) -> bool:
-    return thing.startswith("dm_control/") if isinstance(thing, str) else isinstance(thing, dm_env.Environment)
+    if isinstance(thing, str):
+        return re.fullmatch(r"dm_control/\w+/\w+", thing) is not None  # Gymnasium may know dm_control/hopper-hop-v0
+    return isinstance(thing, dm_env.Environment)
 
 
 def _is_pettingzoo(thing: Any) -> bool:
