@@ -39,6 +39,8 @@ class DmEnv(SimulatorEnv):
       seed: S of the lane seeds.
       on_missing: as for every Env.
       feedback_timeout: as for every Env, in seconds.
+      on_broken: what becomes of an environment that raises while it runs, as for every `SimulatorEnv`.
+      max_broken: with "restart": how many may break.
       kwargs: for the function, or the task: `time_limit=5`, `environment_kwargs={...}`.
 
     Raises:
@@ -60,9 +62,12 @@ class DmEnv(SimulatorEnv):
         seed: int = 0,
         on_missing: Literal["error", "repeat", "sample"] = "error",
         feedback_timeout: float = 60.0,
+        on_broken: Literal["raise", "restart"] = "raise",
+        max_broken: int | None = 10,
         **kwargs: Any,
     ):
-        super().__init__(num_envs, name, seed=seed, on_missing=on_missing, feedback_timeout=feedback_timeout)
+        options: dict[str, Any] = {"seed": seed, "on_missing": on_missing, "feedback_timeout": feedback_timeout}
+        super().__init__(num_envs, name, on_broken=on_broken, max_broken=max_broken, **options)
         self.name_or_factory, self.kwargs = name_or_factory, kwargs
         self.pixels, self.text_length, self.seed_argument = pixels, text_length, seed_argument
         if isinstance(name_or_factory, dm_env.Environment) and not isinstance(name_or_factory, Env):

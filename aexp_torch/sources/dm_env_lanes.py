@@ -3,7 +3,6 @@
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dm_env
@@ -64,7 +63,8 @@ class Form:
             side: map_tree(lambda leaf: TEXT if isinstance(leaf, specs.StringArray) else None, tree)
             for side, tree in sides.items()
         }
-        return EnvSpec(**ours, reward=self._reward, discount=self._discount, modalities=kinds, num_envs=num_envs)
+        signals: dict[str, Any] = {"reward": self._reward, "discount": self._discount}
+        return EnvSpec(ours["observation"], ours["action"], **signals, modalities=kinds, num_envs=num_envs)
 
     def _leaf(self, path: tuple[str, ...], spec: specs.Array) -> specs.Array:
         name = path_name(path)
@@ -139,13 +139,16 @@ class Form:
 class DmSimulator(Simulator):
     """Is one `dm_env.Environment`."""
 
-    def __init__(self, make: Callable[[], dm_env.Environment], source: "DmEnv"):
-        self.env, self._make, self._source = make(), make, source
+    def __init__(self, make: Callable[[int], dm_env.Environment], seed: int, source: "DmEnv"):
+        self.env, self._make, self._seed, self._source = make(seed), make, seed, source
         self.form = Form(self.env, source)
         self._has_begun = source.live is not None
 
     def reset(self, seed: int | None) -> Any:
-        """Begins an episode; the seed was given when it was made."""
+        """Begins an episode; a seed is given to an environment when it is made."""
+        if seed not in (None, self._seed) and self._source.live is None:
+            self.env.close()
+            self.env, self._seed = self._make(seed), seed
         self._has_begun = True
         return self._shown(self.env.reset())
 
@@ -174,7 +177,7 @@ class DmSimulator(Simulator):
         """Says what stands in the way of a state, or None."""
         if self._has_begun:
             return why_not_resumable(self.env)
-        env = self._make()  # what it holds is known when an episode has begun
+        env = self._make(self._seed)  # what it holds is known when an episode has begun
         env.reset()
         reason = why_not_resumable(env)
         env.close()
@@ -198,9 +201,9 @@ def open_lanes(source: "DmEnv") -> tuple[Lanes, Form]:
     """Makes the environments of a source, and says what they show."""
     make = _maker(source)
     seeds = [int(source.seeds(lane).generate_state(1)[0]) for lane in range(source.num_envs)]
-    simulators = [DmSimulator(partial(make, seed), source) for seed in seeds]
+    simulators = [DmSimulator(make, seed, source) for seed in seeds]
     form = simulators[0].form
-    return SingleLanes(simulators, form.write, form.stack), form
+    return SingleLanes(simulators, form.write, form.stack, lambda lane: DmSimulator(make, seeds[lane], source)), form
 
 
 def _maker(source: "DmEnv") -> Callable[[int], dm_env.Environment]:

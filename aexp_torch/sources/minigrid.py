@@ -35,6 +35,8 @@ class MiniGridEnv(GymnasiumEnv):
       seed: S of the lane seeds.
       on_missing: as for every Env.
       feedback_timeout: as for every Env, in seconds.
+      on_broken: what becomes of an environment that raises while it runs, as for every `SimulatorEnv`.
+      max_broken: with "restart": how many may break.
       kwargs: for `gymnasium.make` or the factory, `max_steps=100` for one.
 
     Raises:
@@ -54,9 +56,12 @@ class MiniGridEnv(GymnasiumEnv):
         seed: int = 0,
         on_missing: Literal["error", "repeat", "sample"] = "error",
         feedback_timeout: float = 60.0,
+        on_broken: Literal["raise", "restart"] = "raise",
+        max_broken: int | None = 10,
         **kwargs: Any,
     ):
         options: dict[str, Any] = {"seed": seed, "on_missing": on_missing, "feedback_timeout": feedback_timeout}
+        options |= {"on_broken": on_broken, "max_broken": max_broken}
         super().__init__(id_or_factory, num_envs, "sync", name=name, **options, **kwargs)
         self.max_instruction = max_instruction
 

@@ -47,11 +47,14 @@ class PettingZooEnv(SimulatorEnv):
       seed: S of the lane seeds.
       on_missing: as for every Env.
       feedback_timeout: as for every Env, in seconds.
+      on_broken: what becomes of an environment that raises while it runs, as for every `SimulatorEnv`.
+      max_broken: with "restart": how many may break.
       kwargs: for the environment.
 
     Raises:
       MissingDependencyError: PettingZoo, or what this environment needs, is not installed.
-      SpecError: unknown id, agents that are not known beforehand, an illegal move with `illegal="error"`.
+      SpecError: unknown id, agents that are not known beforehand.
+      ActionError: an illegal move with `illegal="error"`.
 
     Source: Terry et al. 2021, "PettingZoo"; `reward:` and `discount:` per agent are dm_env's, by name.
     """
@@ -68,9 +71,12 @@ class PettingZooEnv(SimulatorEnv):
         seed: int = 0,
         on_missing: Literal["error", "repeat", "sample"] = "error",
         feedback_timeout: float = 60.0,
+        on_broken: Literal["raise", "restart"] = "raise",
+        max_broken: int | None = 10,
         **kwargs: Any,
     ):
-        super().__init__(num_envs, name, seed=seed, on_missing=on_missing, feedback_timeout=feedback_timeout)
+        options: dict[str, Any] = {"seed": seed, "on_missing": on_missing, "feedback_timeout": feedback_timeout}
+        super().__init__(num_envs, name, on_broken=on_broken, max_broken=max_broken, **options)
         for option, value, choices in (
             ("api", api, ("auto", "parallel", "aec")),
             ("illegal", illegal, ("lose", "error")),

@@ -20,7 +20,7 @@ from gymnasium import spaces
 from pettingzoo.env_registry.exceptions import FailedToImport
 from pettingzoo.utils.env_logger import EnvLogger
 
-from aexp_torch.errors import MissingDependencyError, SpecError
+from aexp_torch.errors import ActionError, MissingDependencyError, SpecError
 from aexp_torch.provider import import_provider
 from aexp_torch.sources.lanes import Lanes, Simulator, SingleLanes
 from aexp_torch.sources.object_state import restore, snapshot, why_not_resumable
@@ -263,7 +263,7 @@ class TurnSimulator(AgentsSimulator):
             return False
         if self._source.illegal == "error" or not self._loses:
             legal = np.flatnonzero(mask).tolist()
-            raise SpecError(
+            raise ActionError(
                 f"{self._source.name!r}: expected a legal move of {str(agent)!r}, one of {legal}, got {int(move)}. Choose"
                 " among the moves whose action_mask is 1"
                 + (", or use illegal='lose'." if self._loses else ", or wrap it in TerminateIllegalWrapper.")
@@ -287,9 +287,10 @@ def open_lanes(source: "PettingZooEnv") -> tuple[Lanes, Agents]:
     agents = Agents(first, turns)
     if source.reward != "sum" and source.reward not in agents.names:
         raise SpecError(f"{source.name!r}: expected reward='sum' or an agent of {agents.names}, got {source.reward!r}.")
-    simulator = TurnSimulator if turns else ParallelSimulator
+    kind = TurnSimulator if turns else ParallelSimulator
     envs = [first, *(_make(source) for _ in range(source.num_envs - 1))]
-    return SingleLanes([simulator(env, source, agents) for env in envs], agents.write, agents.stack), agents
+    simulators = [kind(env, source, agents) for env in envs]
+    return SingleLanes(simulators, agents.write, agents.stack, lambda lane: kind(_make(source), source, agents)), agents
 
 
 def _make(source: "PettingZooEnv") -> Any:

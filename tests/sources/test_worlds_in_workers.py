@@ -54,3 +54,44 @@ def test_workers_and_states_change_nothing():
     other.load_state_dict(torch.load(buffer, weights_only=True))
     assert run(other, 40) == expected[50:]
     other.close()
+
+
+class Fragile(FakeDmEnv):
+    """Breaks in the third step of every second life."""
+
+    made = 0
+
+    def __init__(self, seed=None):
+        super().__init__(seed, length=5)
+        Fragile.made += 1
+        self.breaks = Fragile.made % 2 == 1
+        self.seed = seed
+
+    def step(self, action):
+        if self.breaks and self.count == 2:
+            raise RuntimeError("broken")
+        return super().step(action)
+
+
+def test_an_environment_that_breaks_is_made_anew_with_another_seed():
+    env = ae.DmEnv(Fragile, on_broken="restart")
+    env.reset()
+    first = env._lanes._simulators[0].env.seed
+    answer = sample_action(env.action_spec(), 1, np.random.default_rng(0))
+    for _ in range(2):
+        assert env.step(answer).mid().all()
+    with pytest.warns(UserWarning, match="lane 0 raised RuntimeError: broken"):
+        timestep = env.step(answer)
+    assert timestep.truncated().all() and env.broken == {"Fragile": 1}
+    assert env._lanes._simulators[0].env.seed != first
+    assert env.step(answer).first().all()
+
+
+def test_an_illegal_move_breaks_nothing():
+    env = ae.PettingZooEnv("classic/tictactoe-v3", illegal="error", on_broken="restart")
+    env.reset()
+    env.step({"player_1": torch.tensor([4]), "player_2": torch.tensor([4])})
+    with pytest.raises(ae.ActionError, match="expected a legal move of 'player_2'"):
+        env.step({"player_1": torch.tensor([4]), "player_2": torch.tensor([4])})
+    assert env.broken == {"tictactoe-v3": 0}
+    assert ae.MiniGridEnv("MiniGrid-Empty-5x5-v0", on_broken="restart", max_broken=2).max_broken == 2
