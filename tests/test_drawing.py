@@ -277,6 +277,7 @@ def test_every_pipeline_is_drawn(row):
         assert head in drawn.text and head in words(drawn.svg)
         for path, _ in list(flatten(spec.observation))[:8]:
             assert path_name(path) in words(drawn.svg)
+    env.close()
 
 
 def test_nothing_is_stepped():
