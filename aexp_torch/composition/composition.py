@@ -9,6 +9,7 @@ from aexp_torch.env import Env
 from aexp_torch.errors import SpecError
 from aexp_torch.feedback import Mailbox
 from aexp_torch.specs import EnvSpec
+from aexp_torch.specs.lazy import joined_specs
 
 __all__ = ["Composition", "JoinedComposition", "one_source_each", "sources_of", "unique_names", "with_lane_control"]
 
@@ -48,9 +49,9 @@ class Composition(Env):
     def _copy_children(self) -> None:
         self.environments = tuple(copy.copy(env) for env in self.environments)
 
-    def make_specs(self) -> dict[str, EnvSpec]:
+    def make_specs(self) -> Mapping[str, EnvSpec]:
         """Collects the specs of the children, which name different sources."""
-        return {name: spec for env in self.environments for name, spec in env.specs.items()}
+        return joined_specs(env.specs for env in self.environments)
 
 
 class JoinedComposition(Composition):
