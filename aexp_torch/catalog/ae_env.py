@@ -70,6 +70,7 @@ class AEEnv(Roster):
         environment's number, or None for whole episodes. "agent" does without.
       instruction_steps: timesteps that show the instruction, and nothing else, before the first of a visit to an environment
         that has one (and does not show `text:instruction` itself).
+      batch_size: rows of a minibatch of data that comes without.
       download: whether data may be downloaded.
       max_broken: how many environments may raise while they run. Their lanes show LAST, truncated, a warning names them, and
         they are left out; one more is an error.
@@ -104,13 +105,14 @@ class AEEnv(Roster):
         on_excluded: Literal["finish", "switch"] = "finish",
         steps: Steps = 100,
         instruction_steps: int = 0,
+        batch_size: int = 32,
         download: bool = False,
         max_broken: int = 10,
         max_open: int | None = None,
         name: str | None = None,
         **options: Any,
     ):
-        super().__init__(envs, include, exclude, download, name, **options)
+        super().__init__(envs, include, exclude, batch_size, download, name, **options)
         who = type(self).__name__
         if on_excluded not in ("finish", "switch"):
             raise SpecError(f"{who}: expected on_excluded='finish' or 'switch', got {on_excluded!r}.")

@@ -5,14 +5,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from torch.utils.data import DataLoader
+
 from aexp_torch.catalog.entry import Entry
 from aexp_torch.catalog.entry_env import EntryEnv
 from aexp_torch.catalog.registry import entries, find
 from aexp_torch.catalog.selection import reason_of, select, summary
 from aexp_torch.catalog.tags import Filter, FilterItem
-from aexp_torch.composition.composition import Composition
+from aexp_torch.composition.composition import Composition, sources_of
 from aexp_torch.env import Env
 from aexp_torch.errors import MissingDependencyError, SpecError
+from aexp_torch.sources.dataset import DatasetEnv
 from aexp_torch.sources.recognize import to_source
 from aexp_torch.specs import EnvSpec
 from aexp_torch.specs.lazy import LazySpecs
@@ -29,6 +32,7 @@ class Roster(Composition):
       envs: what `AEEnv` takes.
       include: what takes part.
       exclude: what does not.
+      batch_size: rows of a minibatch of data that comes without.
       download: whether data may be downloaded.
       name: names the composition itself.
       options: `seed`, `on_missing` and `feedback_timeout`, as for every Env.
@@ -43,17 +47,18 @@ class Roster(Composition):
         envs: Sequence[Any] | Mapping[str, Any] | None,
         include: Iterable[FilterItem] | None,
         exclude: Iterable[FilterItem] | None,
+        batch_size: int,
         download: bool,
         name: str | None,
         **options: Any,
     ):
         who = type(self).__name__
-        members, self._absent, self._missing = _gathered(envs, download, who)
+        members, self._absent, self._missing = _gathered(envs, batch_size, download, who)
         if not members:
             text = summary(who, 0, 0, self._missing)
             raise SpecError(f"{who}: expected at least one environment that can be opened here, got none.\n{text}")
         super().__init__(members, name, **options)
-        self.download = download
+        self.batch_size, self.download = batch_size, download
         self.set_filters(include, exclude)
         if set(self._missing) - {entry.name for entry in self._absent}:
             warnings.warn(f"{who}: some could not be made.\n{self.summary()}", stacklevel=3)
@@ -225,7 +230,7 @@ class Roster(Composition):
         return [type(member), *member.classes_below(source)]
 
 
-def _gathered(envs: Any, download: bool, who: str) -> tuple[Any, tuple[Entry, ...], dict[str, str]]:
+def _gathered(envs: Any, batch_size: int, download: bool, who: str) -> tuple[Any, tuple[Entry, ...], dict[str, str]]:
     """Returns the environments, entries that cannot be built here, and by name what is left out and why."""
     if envs is not None and (isinstance(envs, str | Env) or not isinstance(envs, Mapping | Iterable)):
         raise SpecError(f"{who}: expected a list of environments, or a mapping of names to them, got {envs!r}.")
@@ -249,9 +254,18 @@ def _gathered(envs: Any, download: bool, who: str) -> tuple[Any, tuple[Entry, ..
         elif isinstance(made, BaseException):
             missing[key or str(thing)] = reason_of(made)
         else:
-            found.append((key, to_source(made)))
+            found.append((key, _with_batches(to_source(made), batch_size)))
     members = dict(found) if isinstance(envs, Mapping) else [env for _, env in found]
     return members, tuple(absent), missing
+
+
+def _with_batches(env: Env, batch_size: int) -> Env:
+    """Gives data that comes without minibatches some."""
+    for source in sources_of(env):
+        if isinstance(source, DatasetEnv) and source.batch_size is None and not isinstance(source.data, DataLoader):
+            env.close()
+            source.batch_size = batch_size
+    return env
 
 
 def _named(text: str) -> Any:
