@@ -11,11 +11,13 @@ import torch
 from dm_env import specs as dm_specs
 from torch import Tensor
 
+from aexp_torch.catalog.choices import NextEnv, Steps, checked_steps, choose, draw_limit, offers_of
 from aexp_torch.catalog.entry_env import EntryEnv
+from aexp_torch.catalog.lives import Lives
 from aexp_torch.catalog.roster import FAILURES, Roster
 from aexp_torch.catalog.selection import plain_items, reason_of
 from aexp_torch.catalog.tags import Filter, FilterItem
-from aexp_torch.catalog.visit import Traits, Visit, introduced, traits_of
+from aexp_torch.catalog.visit import Visit, introduced
 from aexp_torch.composition.episodes import cut_off, ending, joined
 from aexp_torch.composition.syn import CURRENT, INSTRUCTION, NEXT, NONE, OFFER
 from aexp_torch.errors import ActionError, EndOfStream, FeedbackError, SpecError
@@ -26,10 +28,7 @@ from aexp_torch.timestep import TimeStep, pack_timestep, unpack_timestep
 
 __all__ = ["AEEnv"]
 
-NextEnv = Literal["random", "in_turn", "agent"] | Callable[[int, int, Tensor], Any]
-Steps = int | tuple[int, int] | Callable[[int], int] | None
 DRAWS = zlib.crc32(b"next_env")
-LIVES = 2**32  # sets the seeds of visits apart from those of restarts
 
 
 class AEEnv(Roster):
@@ -122,7 +121,7 @@ class AEEnv(Roster):
                 raise SpecError(f"{who}: expected {what} of at least {least}, got {number!r}.")
         self._agent_chooses = next_env_fn == "agent"
         self.next_env_fn, self.env_transition_fn = next_env_fn, env_transition_fn
-        self.on_excluded, self.steps = on_excluded, _checked_steps(steps, who)
+        self.on_excluded, self.steps = on_excluded, checked_steps(steps, who)
         self.instruction_steps, self.max_broken, self.max_open = instruction_steps, max_broken, max_open
 
     @property
@@ -156,20 +155,19 @@ class AEEnv(Roster):
     @property
     def current(self) -> int:
         """The place in `environments` of the one that has its turn; -1 for none."""
-        visit = vars(self).get("_visit")
-        return NONE if visit is None else visit.index
+        return self._visit.index if self._recipe is not None else NONE
 
     @property
     def visits(self) -> dict[str, int]:
         """How often each environment was entered, by name; nothing for those that were not."""
-        counts = vars(self).get("_visits", {})
+        counts = self._lives.visits if self._recipe is not None else {}
         return {self.environments[place].name: counts[place] for place in sorted(counts)}
 
     # Specs.
 
     def with_own(self, spec: EnvSpec, place: int) -> EnvSpec:
         """Adds the keys of the experience."""
-        count, last = spec.num_envs, len(self.environments) - 1
+        last = len(self.environments) - 1
         one = dm_specs.BoundedArray((), np.int64, NONE, last)
         observation: dict[str, Any] = {}
         modalities: dict[str, Any] = {}
@@ -195,13 +193,11 @@ class AEEnv(Roster):
             "observation": {**seen, **modalities},
             "action": {**spec.modalities["action"], **{key: Modality("flat", "categorical") for key in action}},
         }
-        return EnvSpec(
-            {**spec.observation, **observation},
-            {**spec.action, **action},
-            spec.reward,
-            spec.discount,
+        return replace(
+            spec,
+            observation={**spec.observation, **observation},
+            action={**spec.action, **action},
             modalities=sides,
-            num_envs=count,
         )
 
     # Beginning.
@@ -209,7 +205,6 @@ class AEEnv(Roster):
     def on_open(self) -> None:
         """Starts with nothing opened."""
         super().on_open()
-        self._lost_steps: dict[str, int] = {}  # by source, what a process has shown that was lost
         self._boxes: dict[str, Mailbox] = {}
         self._start()
 
@@ -217,12 +212,8 @@ class AEEnv(Roster):
         self._rng = np.random.default_rng(self.seeds(DRAWS))
         self._num_shown = self._num_broken = 0
         self._visit = Visit(NONE, over=True, gone=True)
-        self._visits: dict[int, int] = {}  # by place
-        self._traits: dict[int, Traits] = {}
-        self._waiting: set[int] = set()  # places of those that go on with a timestep that nobody has seen
+        self._lives = Lives(self.environments, self.max_open, self.restarts)
         self._before: dict[str, TimeStep] = {}  # by source, what it has shown last, where lanes go on
-        self._stored: dict[int, dict] = {}  # by place, the state of what is closed
-        self._recent: list[int] = []  # places of what is open, that of the last visit last
 
     def on_close(self) -> None:
         """Refuses later answers."""
@@ -249,7 +240,7 @@ class AEEnv(Roster):
         if visit.gone:
             return self._next_visit(wanted) if visit.over or before.last().all() else self._end(before)
         excluded = not self._admitted[visit.index]
-        traits = self._traits[visit.index]
+        traits = self._lives.traits[visit.index]
         leaves = wanted != NONE or (excluded and (self.on_excluded == "switch" or not traits.episodic))
         telling = visit.told > 0 and not visit.shown
         if visit.over or (not telling and before.last().all() and (leaves or excluded)):
@@ -300,7 +291,7 @@ class AEEnv(Roster):
             )
             raise error
         self._num_broken += 1
-        self._waiting.discard(place)
+        self._lives.forget(place)
         self.leave_out(place, error, quietly=True)
         warnings.warn(
             f"{who}: {name!r} {reason_of(error)}. It is left out from now on: number {self._num_broken} of"
@@ -311,7 +302,7 @@ class AEEnv(Roster):
     def _present(self, timestep: TimeStep, cut: bool = False) -> TimeStep:
         """Shows what the environment shows, LAST where the visit ends with it."""
         visit, source = self._visit, timestep.ticket.source
-        traits = self._traits[visit.index]
+        traits = self._lives.traits[visit.index]
         timestep = self._with_own_keys(timestep, told=False)
         if visit.told and not visit.shown:
             timestep = introduced(timestep, visit.told, telling=False)
@@ -340,7 +331,7 @@ class AEEnv(Roster):
         if not visit.to_tell:
             return self._present(timestep, cut)
         told = self._with_own_keys(introduced(timestep, visit.told, telling=True), told=True)
-        if not self._traits[visit.index].goes_on:
+        if not self._lives.traits[visit.index].goes_on:
             told = self._join(told)
         visit.to_tell -= 1
         visit.told += 1
@@ -363,7 +354,7 @@ class AEEnv(Roster):
         """Adds what the experience shows besides; of an environment that is introduced, nothing else is shown."""
         if not self._agent_chooses and not self.instruction_steps:
             return timestep
-        place, count = self._visit.index, len(timestep.step_type)
+        place, count, device = self._visit.index, len(timestep.step_type), timestep.step_type.device
         observation = timestep.observation
         if told:
             observation = map_tree(lambda leaf: None, observation)
@@ -371,22 +362,17 @@ class AEEnv(Roster):
             INSTRUCTION in self._known_specs[place][timestep.ticket.source].observation
             and INSTRUCTION not in observation
         ):
-            text = torch.from_numpy(self._text_of(place).copy()) if told else None
-            observation = {**observation, INSTRUCTION: text.expand(count, -1).clone() if text is not None else None}
+            text = self._text_of(place).expand(count, -1).to(device, copy=True) if told else None
+            observation = {**observation, INSTRUCTION: text}
         if self._agent_chooses:
-            offers = self._offers().expand(count, -1).clone()
-            observation = {**observation, OFFER: offers, CURRENT: torch.full((count,), place)}
+            offers = offers_of(self.available, len(self.environments)).expand(count, -1).to(device, copy=True)
+            observation = {**observation, OFFER: offers, CURRENT: torch.full((count,), place, device=device)}
         return timestep._replace(observation=observation)
 
-    def _offers(self) -> Tensor:
-        offers = torch.full((len(self.environments),), NONE)
-        offers[self.available] = torch.tensor(self.available)
-        return offers
-
-    def _text_of(self, place: int) -> np.ndarray:
+    def _text_of(self, place: int) -> Tensor:
         """Returns the instruction of an environment, uint8 [L]."""
         length = max(len(member.instruction.encode()) for member in self.environments)
-        return np.frombuffer(self.environments[place].instruction.encode().ljust(length, b"\0"), np.uint8)
+        return torch.tensor(list(self.environments[place].instruction.encode().ljust(length, b"\0")), dtype=torch.uint8)
 
     # Visits.
 
@@ -400,12 +386,15 @@ class AEEnv(Roster):
         """
         place = self._choose(wanted)
         self._leave(answer)
+        if afresh:
+            self._before = {source: shown for source, shown in self._before.items() if self.place_of(source) != place}
         while True:
             try:
-                timestep = self._enter(place, afresh)
+                timestep = self._lives.enter(place, afresh)
+                self.read_specs(place)
                 break
             except FAILURES as error:
-                self._waiting.discard(place)
+                self._lives.forget(place)
                 self.leave_out(place, error)
             place = self._choose(NONE)
         old, self._visit = self.current, Visit(place, self._draw_limit(place))
@@ -424,101 +413,34 @@ class AEEnv(Roster):
         for place in (wanted, self._visit.next):
             if place in available:
                 return place
-        if choice == "random":
-            if current == NONE and not self._num_shown:
-                available = [place for place in available if _is_at_hand(self.environments[place])] or available
-            return available[int(self._rng.integers(len(available)))]
-        if choice == "agent" or callable(choice):
-            place = current if choice == "agent" else self._checked(choice(self._num_shown, current, self._offers()))
-            for offered in (place, current):
-                if offered in available:
-                    return offered
-        return next((place for place in available if place > current), available[0])
-
-    def _checked(self, choice: Any) -> int:
-        try:
-            place = int(choice)
-        except (TypeError, ValueError):
-            place = NONE - 1
-        if not NONE <= place < len(self.environments):
-            raise SpecError(
-                f"{type(self).__name__}: expected a number in -1..{len(self.environments) - 1} from next_env_fn, got"
-                f" {choice!r}. -1 is another visit to the same environment."
-            )
-        return place
+        if choice == "random" and not self._num_shown:
+            available = [place for place in available if _is_at_hand(self.environments[place])] or available
+        return choose(choice, self._rng, available, current, self._num_shown, len(self.environments))
 
     def _draw_limit(self, place: int) -> int | None:
         """Returns how many timesteps a visit has at most."""
-        steps = self.steps
-        if steps is None or self._next_env_fn == "agent":
-            return None
-        if isinstance(steps, tuple):
-            return int(self._rng.integers(steps[0], steps[1], endpoint=True))
-        limit = steps(place) if callable(steps) else steps
-        if not isinstance(limit, int) or limit < 1:
-            raise SpecError(f"{type(self).__name__}: expected a number of at least 1 from steps, got {limit!r}.")
-        return limit
+        return None if self._next_env_fn == "agent" else draw_limit(self.steps, self._rng, place)
 
     def _leave(self, answer: dict | None) -> None:
         """Ends the visit: what goes on gets its answer, and its next timestep waits."""
         visit, place = self._visit, self._visit.index
-        if place == NONE or place in self._failed or place not in self._traits:
-            return
-        traits = self._traits[place]
+        traits = self._lives.traits.get(place)
+        if traits is None:
+            return  # there was none before, or it is left out
         if answer is not None and traits.goes_on and not visit.gone:
             visit.over = visit.gone = True
             if self._answer(answer) is None:
                 return
-            self._waiting.add(place)
+            self._lives.waiting.add(place)
         self._before = {source: shown for source, shown in self._before.items() if not shown.last().all()}
-        if not traits.resumable:
-            self.environments[place].close()  # the next visit has other seeds
-
-    def _enter(self, place: int, afresh: bool) -> TimeStep:
-        """Opens an environment, and returns the timestep with which a visit begins."""
-        member, visits = self.environments[place], self._visits.get(place, 0)
-        if place in self._stored:
-            member.load_state_dict(self._stored[place])
-            del self._stored[place]
-        elif visits and member._recipe is None:
-            restarts = self.restarts * LIVES + visits
-            member.place(
-                seed=member.seed,
-                slot=self.slot,
-                num_slots=self.num_slots,
-                seed_prefix=self.seed_prefix,
-                world_size=self.world_size,
-                uneven=self.uneven,
-                restarts=restarts,
-            )
-        if self._lost_steps and not visits:
-            member.go_on_after(self._lost_steps)
-        self.read_specs(place)
-        self._traits[place] = traits_of(member)
-        if afresh:
-            self._before = {source: shown for source, shown in self._before.items() if self.place_of(source) != place}
-        timestep = member._outstanding if place in self._waiting and not afresh else member.reset()
-        self._waiting.discard(place)
-        self._visits[place] = visits + 1
-        self._close_some(place)
-        return timestep
-
-    def _close_some(self, place: int) -> None:
-        """Closes what was left longest ago, where more than `max_open` are open; its state is kept."""
-        self._recent = [other for other in self._recent if other != place] + [place]
-        while self.max_open is not None and len(self._recent) > self.max_open:
-            oldest = self._recent.pop(0)
-            member = self.environments[oldest]
-            if oldest in self._traits and member._recipe is not None and oldest not in self._failed:
-                self._stored[oldest] = member.state_dict()
-                member.close()
+        self._lives.leave(place)
 
     # State.
 
     def go_on_after(self, steps: dict[str, int], origin: dict | None = None) -> None:
         """Begins anew with other draws; data goes on, at its first visit, at what is unread."""
         self.open()
-        self._lost_steps = dict(steps)
+        self._lives.lost_steps = dict(steps)
 
     def divide_anew(self, states: list[tuple[dict, int]]) -> dict:
         """Is refused: where an experience has come to cannot be dealt out among others."""
@@ -546,22 +468,19 @@ class AEEnv(Roster):
             "filters": plain_items(Filter(self._include, self._exclude)),
             "left_out": {name_of[place]: reason for place, reason in self._failed.items()},
             "visit": visit.state_dict() | {"index": name_of.get(visit.index), "next": name_of.get(visit.next)},
-            "visits": {name_of[place]: count for place, count in self._visits.items()},
-            "waiting": [name_of[place] for place in sorted(self._waiting)],
+            "visits": {name_of[place]: count for place, count in self._lives.visits.items()},
+            "waiting": [name_of[place] for place in sorted(self._lives.waiting)],
             "before": {source: pack_timestep(shown) for source, shown in self._before.items()},
             "rng": pack_generator(self._rng),
             "shown": self._num_shown,
             "broken": self._num_broken,
             "warned": self._warned,
-            "lost_steps": dict(self._lost_steps),
+            "lost_steps": dict(self._lives.lost_steps),
         }
 
     def _states(self) -> dict[int, dict]:
         """Returns, by place, the states of the environments that were visited and give one."""
-        states = dict(self._stored)
-        for place, traits in self._traits.items():
-            if traits.resumable and place not in self._failed and place not in states:
-                states[place] = self.environments[place].state_dict()
+        states = self._lives.states()
         place, before = self.current, self._outstanding
         if place != NONE and place not in states and not self._visit.gone and not before.last().all():
             warnings.warn(
@@ -595,10 +514,11 @@ class AEEnv(Roster):
         self._before = {source: unpack_timestep(packed, self._boxes) for source, packed in state["before"].items()}
         self._rng = unpack_generator(state["rng"])
         self._num_shown, self._num_broken, self._warned = state["shown"], state["broken"], state["warned"]
-        self._lost_steps = dict(state["lost_steps"])
-        self._visits = {places[name]: count for name, count in state["visits"].items() if name in places}
-        self._waiting = {places[name] for name in state["waiting"] if name in places}
-        self._stored = {places[name]: packed for name, packed in state["members"].items() if name in places}
+        lives = self._lives
+        lives.lost_steps = dict(state["lost_steps"])
+        lives.visits = {places[name]: count for name, count in state["visits"].items() if name in places}
+        lives.waiting = {places[name] for name in state["waiting"] if name in places}
+        lives.stored = {places[name]: packed for name, packed in state["members"].items() if name in places}
         visit = state["visit"]
         self._visit = Visit(
             **visit | {"index": places.get(visit["index"], NONE), "next": places.get(visit["next"], NONE)}
@@ -608,25 +528,12 @@ class AEEnv(Roster):
     def _go_on_with_visit(self) -> None:
         """Opens the environment that has its turn; without a state of it, its visit ends here."""
         place = self.current
-        if place not in self._stored or self._visit.gone:
+        if place not in self._lives.stored or self._visit.gone:
             self._visit.gone = True
             return
-        member = self.environments[place]
-        member.load_state_dict(self._stored.pop(place))
+        self._lives.restore(place)
         self.read_specs(place)
-        self._traits[place] = traits_of(member)
-        self._close_some(place)
 
 
 def _is_at_hand(env: Any) -> bool:
     return not (isinstance(env, EntryEnv) and env.entry.extra)
-
-
-def _checked_steps(steps: Any, who: str) -> Steps:
-    numbers = steps if isinstance(steps, tuple | list) else (steps, steps)
-    fits = len(numbers) == 2 and all(isinstance(number, int) for number in numbers) and 1 <= numbers[0] <= numbers[1]
-    if steps is not None and not callable(steps) and not fits:
-        raise SpecError(
-            f"{who}: expected steps as a number, a range (lowest, highest), a function or None, got {steps!r}."
-        )
-    return tuple(steps) if isinstance(steps, list) else steps

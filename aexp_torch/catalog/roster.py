@@ -156,14 +156,14 @@ class Roster(Composition):
         return LazySpecs(self._live_sources, self._spec_of)
 
     def _live_sources(self) -> list[str]:
-        names = [source for place in self.available for source in self._specs_at(place)]
+        names = [source for place in self.available for source in self.specs_at(place)]
         if not names:
             raise self.nothing_left()
         return names
 
     def _spec_of(self, source: str) -> EnvSpec:
         place = self.place_of(source)
-        found = {} if place is None else self._specs_at(place)
+        found = {} if place is None else self.specs_at(place)
         return found[source]
 
     def place_of(self, source: str) -> int | None:
@@ -188,8 +188,9 @@ class Roster(Composition):
         """Says what the composition adds to the spec of an environment."""
         return spec
 
-    def _specs_at(self, place: int) -> Mapping[str, EnvSpec]:
+    def specs_at(self, place: int) -> Mapping[str, EnvSpec]:
         """Returns the specs of one environment; nothing where it cannot be opened. What was closed remains so."""
+        self.open()
         if place in self._known_specs:
             return self._known_specs[place]
         if place in self._failed:
@@ -211,7 +212,7 @@ class Roster(Composition):
         return all(self._is_episodic(place) for place in self.available)
 
     def _is_episodic(self, place: int) -> bool:
-        if not self._specs_at(place):
+        if not self.specs_at(place):
             return True  # it is left out
         member = self.environments[place]
         was_open = member._recipe is not None

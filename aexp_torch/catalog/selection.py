@@ -36,9 +36,11 @@ def select(chosen: Filter, members: Sequence[Env], absent: Iterable[Any], who: s
             fitting[what, item] = [_fits(item, thing, what) for thing in everything]
     idle = [(what, item) for (what, item), fits in fitting.items() if not any(fits)]
     included = chosen.include is None or any(any(fitting["include", item]) for item in chosen.include)
-    texts = [f"{what}: {item!r} fits nothing.{_alike(item, everything)}" for what, item in idle]
+    texts = [f"{what}: {item!r} fits nothing.{_alike(item, everything)}" for what, item in idle if not callable(item)]
     if not included:
-        raise SpecError(f"{who}: expected filters that fit something, got {' '.join(texts) or 'include=[]'}")
+        raise SpecError(
+            f"{who}: expected filters that fit something, got {' '.join(texts) or f'include={chosen.include!r}'}"
+        )
     if texts:
         warnings.warn(f"{who}: {' '.join(texts)}", stacklevel=4)
     rows = range(len(members))
@@ -55,8 +57,6 @@ def _fits(item: FilterItem, thing: Any, what: str) -> bool:
 
 
 def _alike(item: FilterItem, things: Iterable[Any]) -> str:
-    if callable(item):
-        return ""
     known: dict[str, None] = {}
     for thing in things:
         for tag in tags_of(thing):

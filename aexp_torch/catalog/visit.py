@@ -6,33 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aexp_torch.env import Env
 from aexp_torch.timestep import StepType, TimeStep
 
-__all__ = ["Traits", "Visit", "introduced", "traits_of"]
-
-
-@dataclass(frozen=True)
-class Traits:
-    """Says how an environment, which is open, is entered and left.
-
-    Args:
-      goes_on: it goes on where it was left: a stream that is finite, has no episodes, or has several sources.
-      episodic: its lanes reach LAST.
-      resumable: it gives its state.
-    """
-
-    goes_on: bool
-    episodic: bool
-    resumable: bool
-
-
-def traits_of(env: Env) -> Traits:
-    """Returns the traits of an environment; opens it."""
-    env.open()
-    resumable = env.resumable
-    goes_on = env.stream_length is not None or not env.episodic or len(env.sources) > 1
-    return Traits(goes_on and resumable, env.episodic, resumable)
+__all__ = ["Visit", "introduced"]
 
 
 @dataclass
