@@ -241,7 +241,7 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
 
     def classes_below(self, source: str) -> list[type]:
         """Returns the classes of what stands between this environment and a source, the source's included."""
-        child = next((child for child in self.children if source in child.specs), None)
+        child = next((child for child in self.children if source in (part.name for part in child.sources)), None)
         return [] if child is None else [type(child), *child.classes_below(source)]
 
     # Specs.

@@ -161,7 +161,7 @@ class AEEnv(Roster):
     def visits(self) -> dict[str, int]:
         """How often each environment was entered, by name; nothing for those that were not."""
         counts = self._lives.visits if self._recipe is not None else {}
-        return {self.environments[place].name: counts[place] for place in sorted(counts)}
+        return {name: counts[place] for place, name in enumerate(self.names) if place in counts}
 
     # Specs.
 
@@ -459,7 +459,7 @@ class AEEnv(Roster):
     def state_dict(self) -> dict:
         """Returns everything needed to go on; see the class about environments that give no state."""
         self.open()
-        name_of = {place: env.name for place, env in enumerate(self.environments)}
+        name_of = dict(enumerate(self.names))
         visit = self._visit
         return self._own_state() | {
             "children": [],
@@ -499,7 +499,7 @@ class AEEnv(Roster):
         for box in self._boxes.values():
             box.close()
         self._start()
-        places = {env.name: place for place, env in enumerate(self.environments)}
+        places = {name: place for place, name in enumerate(self.names)}
         unknown = sorted(name for name in state["members"] if name not in places)
         if unknown:
             warnings.warn(f"{type(self).__name__}: {unknown} are in the state, but not here any more.", stacklevel=2)

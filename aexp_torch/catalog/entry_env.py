@@ -104,6 +104,10 @@ class EntryEnv(Env):
         """Steps the environment."""
         return self.built.step(action) if lanes is None else self.built.step(action, lanes)
 
+    def classes_below(self, source: str) -> list[type]:
+        """Returns the classes of the environment, and of what is below it."""
+        return [type(self.built), *self.built.classes_below(source)]
+
     def go_on_after(self, steps: dict[str, int], origin: dict | None = None) -> None:
         """Tells the environment; it begins to be built here."""
         self.built.go_on_after(steps, None if origin is None else origin["children"][0])

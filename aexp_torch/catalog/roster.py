@@ -1,7 +1,7 @@
 """Roster: the base of compositions over a catalogue: who takes part, who cannot, and what those that can promise."""
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -12,7 +12,7 @@ from aexp_torch.catalog.entry_env import EntryEnv
 from aexp_torch.catalog.registry import entries, find
 from aexp_torch.catalog.selection import reason_of, select, summary
 from aexp_torch.catalog.tags import Filter, FilterItem
-from aexp_torch.composition.composition import Composition, sources_of
+from aexp_torch.composition.composition import Composition, numbered, sources_of
 from aexp_torch.env import Env
 from aexp_torch.errors import MissingDependencyError, SpecError
 from aexp_torch.sources.dataset import DatasetEnv
@@ -41,6 +41,7 @@ class Roster(Composition):
     opens_children = False
     _failed: Mapping[int, str] = {}  # by place, why it could not be opened, or broke
     _warned: bool = False
+    _places: Mapping[str, int] = {}  # by source
 
     def __init__(
         self,
@@ -113,9 +114,15 @@ class Roster(Composition):
     # What is left out.
 
     @property
+    def names(self) -> list[str]:
+        """Of the environments: what `left_out` and states call them."""
+        return numbered([env.name for env in self.environments])
+
+    @property
     def left_out(self) -> dict[str, str]:
         """`{name: reason}` of what cannot be opened here, or broke: what is known beforehand, and what has been tried."""
-        return {**self._missing, **{self.environments[place].name: reason for place, reason in self._failed.items()}}
+        names = self.names
+        return {**self._missing, **{names[place]: reason for place, reason in self._failed.items()}}
 
     def summary(self) -> str:
         """Says in a few lines how many environments take part, and what has to be done for the others."""
@@ -149,7 +156,7 @@ class Roster(Composition):
         self._failed = {}
         self._warned = False
         self._known_specs: dict[int, Mapping[str, EnvSpec]] = {}
-        self._places: dict[str, int] = {}  # by source
+        self._places = {}
 
     def make_specs(self) -> Mapping[str, EnvSpec]:
         """Returns the specs of all that take part, each made when it is asked for."""
@@ -168,14 +175,18 @@ class Roster(Composition):
 
     def place_of(self, source: str) -> int | None:
         """Returns the place of the environment that a source belongs to; opens nothing."""
-        if source not in self._places:
+        known = self._places
+        if source not in known:
             named = [
                 place for place, env in enumerate(self.environments) if source in (part.name for part in env.sources)
             ]
             below = [place for place, env in enumerate(self.environments) if source.startswith(f"{env.name}/")]
-            if named or below:
-                self._places[source] = (named or below)[0]
-        return self._places.get(source)
+            if not named and not below:
+                return None
+            known = {**known, source: (named or below)[0]}
+            if self._recipe is not None:
+                self._places = known
+        return known[source]
 
     def read_specs(self, place: int) -> Mapping[str, EnvSpec]:
         """Returns the specs of one environment, which is opened; raises what that raises."""
@@ -195,40 +206,34 @@ class Roster(Composition):
             return self._known_specs[place]
         if place in self._failed:
             return {}
-        member = self.environments[place]
-        was_open = member._recipe is not None
         try:
-            return self.read_specs(place)
+            return self._asked(place, lambda member: self.read_specs(place))
         except FAILURES as error:
             self.leave_out(place, error)
             return {}
+
+    def _asked(self, place: int, question: Callable[[Env], Any]) -> Any:
+        """Returns what an environment answers while it is open; what was closed remains so."""
+        member = self.environments[place]
+        was_open = member._recipe is not None
+        try:
+            return question(member)
         finally:
-            if not was_open and place not in self._failed:
+            if not was_open:
                 member.close()
 
     @property
     def episodic(self) -> bool:
         """Whether lanes reach LAST, sooner or later, in all that take part; opens them."""
-        return all(self._is_episodic(place) for place in self.available)
-
-    def _is_episodic(self, place: int) -> bool:
-        if not self.specs_at(place):
-            return True  # it is left out
-        member = self.environments[place]
-        was_open = member._recipe is not None
-        try:
-            return member.episodic
-        finally:
-            if not was_open:
-                member.close()
+        opened = [place for place in self.available if self.specs_at(place)]
+        return all(self._asked(place, lambda member: member.episodic) for place in opened)
 
     def classes_below(self, source: str) -> list[type]:
         """Returns the classes of what stands between this and a source, the source's included."""
         place = self.place_of(source)
         if place is None:
             return []
-        member = self.environments[place]
-        return [type(member), *member.classes_below(source)]
+        return [type(self.environments[place]), *self._asked(place, lambda member: member.classes_below(source))]
 
 
 def _gathered(envs: Any, batch_size: int, download: bool, who: str) -> tuple[Any, tuple[Entry, ...], dict[str, str]]:

@@ -369,8 +369,8 @@ def test_filters(include, exclude, expected):
 def test_filters_that_fit_nothing_say_what_looks_alike():
     with pytest.raises(SpecError, match=r"include: 'text.poetri' fits nothing. Did you mean 'text.poetry'"):
         ae.AEEnv(kinds(), ["text.poetri"])
-    with pytest.warns(UserWarning, match=r"exclude: domains.gird.small fits nothing. Did you mean 'grid.small'"):
-        ae.AEEnv(kinds(), exclude=[ae.domains.gird.small])
+    with pytest.warns(UserWarning, match=r"exclude: domains.gridd.small fits nothing. Did you mean 'grid.small'"):
+        ae.AEEnv(kinds(), exclude=[ae.domains.gridd.small])
     with pytest.raises(SpecError, match=r"expected filters that leave something"):
         ae.AEEnv(kinds(), ["grid"], ["grid"])
 
@@ -555,6 +555,22 @@ def test_trajectories_are_of_one_source_each():
 def test_episodes_of_several_sources_are_no_tasks_of_one():
     with pytest.raises(SpecError, match="one source each"):
         ae.Multitasking([ae.AEEnv(counters("a", "b")), CountingEnv(1)])
+
+
+def test_members_of_equal_names_are_told_apart():
+    pairs = [ae.Interleave(counters("a", "b")), ae.Interleave(counters("c", "d"))]
+    env = ae.AEEnv(pairs, next_env_fn="in_turn", steps=3)
+    timesteps = rollout(env, 10)
+    assert "".join(timestep.source for timestep in timesteps) == "abacdcbabd"
+    assert env.visits == {"Interleave#1": 2, "Interleave#2": 2}
+    fresh = ae.AEEnv([ae.Interleave(counters(*names)) for names in ("ab", "cd")], next_env_fn="in_turn", steps=3)
+    fresh.load_state_dict(env.state_dict())
+    assert streams_differ(rollout(env, 9, env._outstanding), rollout(fresh, 9, fresh._outstanding)) is None
+
+
+def test_what_reaches_environments_is_watched_only_where_they_are_open():
+    with pytest.raises(SpecError, match="open from the start for which='executed'"):
+        ae.AEEnv(counters("a")).pipe(ae.ObserveActions, which="executed").reset()
 
 
 def test_a_lost_worker_loses_no_data():
