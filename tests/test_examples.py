@@ -84,6 +84,8 @@ def test_the_desktop_is_clicked(tmp_path):
     rewards = run(10, episodes=2, folder=str(tmp_path))
     assert rewards["sees"] == 1
     assert (tmp_path / "desktop.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_experience_goes_through_the_catalogue(tmp_path):
     shown = run(11, steps=600, folder=str(tmp_path))
     assert sum(shown.values()) == 600 and "digits" in shown

@@ -226,9 +226,11 @@ class AEEnv(Roster):
     # Steps.
 
     def reset(self, lanes: Tensor | None = None) -> TimeStep:
-        """Leaves the environment that has its turn where it is, and begins an episode in the next."""
+        """Drops what is under way everywhere, and begins an episode in the next environment."""
         self._visit.over = self._visit.gone = True
-        return self._next_visit(NONE, afresh=True)
+        self._before.clear()
+        self._lives.waiting.clear()
+        return self._next_visit(NONE)
 
     def step(self, action: dict, lanes: Tensor | None = None) -> TimeStep:
         """Answers the environment that has its turn, and returns its next timestep, or the first one of another."""
@@ -376,21 +378,18 @@ class AEEnv(Roster):
 
     # Visits.
 
-    def _next_visit(self, wanted: int, answer: dict | None = None, afresh: bool = False) -> TimeStep:
+    def _next_visit(self, wanted: int, answer: dict | None = None) -> TimeStep:
         """Ends the visit, and begins the next.
 
         Args:
           wanted: the environment that the agent wants, or -1.
           answer: to the outstanding timestep, for an environment that goes on from it.
-          afresh: it begins with FIRST, even where it would go on.
         """
         place = self._choose(wanted)
         self._leave(answer)
-        if afresh:
-            self._before = {source: shown for source, shown in self._before.items() if self.place_of(source) != place}
         while True:
             try:
-                timestep = self._lives.enter(place, afresh)
+                timestep = self._lives.enter(place)
                 self.read_specs(place)
                 break
             except FAILURES as error:

@@ -50,13 +50,8 @@ class Lives:
         self.lost_steps: dict[str, int] = {}  # by source, what a process has shown that was lost
         self._recent: list[int] = []  # places of what is open, that of the last visit last
 
-    def enter(self, place: int, afresh: bool) -> TimeStep:
-        """Opens an environment and returns the timestep with which a visit begins; raises what that raises.
-
-        Args:
-          place: of the environment.
-          afresh: it begins with FIRST, even where it would go on.
-        """
+    def enter(self, place: int) -> TimeStep:
+        """Opens an environment and returns the timestep with which a visit begins; raises what that raises."""
         env, visits = self._environments[place], self.visits.get(place, 0)
         if place in self.stored:
             self.restore(place)
@@ -74,7 +69,7 @@ class Lives:
             env.go_on_after(self.lost_steps)
         env.open()
         self.traits[place] = Traits.of(env)
-        timestep = env._outstanding if place in self.waiting and not afresh else env.reset()
+        timestep = env._outstanding if place in self.waiting else env.reset()
         self.waiting.discard(place)
         self.visits[place] = visits + 1
         self._close_some(place)
