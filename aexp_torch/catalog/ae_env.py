@@ -11,7 +11,7 @@ import torch
 from dm_env import specs as dm_specs
 from torch import Tensor
 
-from aexp_torch.catalog.choices import NextEnv, Steps, checked_steps, choose, draw_limit, offers_of
+from aexp_torch.catalog.choices import NextEnv, Steps, checked_steps, choose, draw, draw_limit, offers_of
 from aexp_torch.catalog.entry_env import EntryEnv
 from aexp_torch.catalog.lives import Lives
 from aexp_torch.catalog.roster import FAILURES, Roster
@@ -412,9 +412,13 @@ class AEEnv(Roster):
         for place in (wanted, self._visit.next):
             if place in available:
                 return place
-        if choice == "random" and not self._num_shown:
-            available = [place for place in available if _is_at_hand(self.environments[place])] or available
-        return choose(choice, self._rng, available, current, self._num_shown, len(self.environments))
+        if choice != "random":
+            return choose(choice, available, current, self._num_shown, len(self.environments))
+        admitted = self.admitted
+        if not self._num_shown:
+            at_hand = [place for place in admitted if _is_at_hand(self.environments[place])]
+            admitted = at_hand if set(at_hand) & set(available) else admitted
+        return draw(self._rng, admitted, available)
 
     def _draw_limit(self, place: int) -> int | None:
         """Returns how many timesteps a visit has at most."""

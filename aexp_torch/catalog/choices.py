@@ -10,27 +10,37 @@ from torch import Tensor
 from aexp_torch.composition.syn import NONE
 from aexp_torch.errors import SpecError
 
-__all__ = ["NextEnv", "Steps", "checked_steps", "choose", "draw_limit", "offers_of"]
+__all__ = ["NextEnv", "Steps", "checked_steps", "choose", "draw", "draw_limit", "offers_of"]
 
 NextEnv = Literal["random", "in_turn", "agent"] | Callable[[int, int, Tensor], Any]
 Steps = int | tuple[int, int] | Callable[[int], int] | None
 
 
-def choose(
-    rule: NextEnv, generator: np.random.Generator, available: Sequence[int], current: int, step: int, count: int
-) -> int:
-    """Returns the place of the environment that is next.
+def draw(generator: np.random.Generator, admitted: Sequence[int], available: Sequence[int]) -> int:
+    """Returns a place, uniform over those that are available.
+
+    Args:
+      generator: what is drawn from.
+      admitted: places, those included that are known to be of no use by now. One of those is drawn again, so that what is
+        drawn is the same whether that is known already, or found out when it is tried.
+      available: those of them that may be of use, at least one.
+    """
+    while True:
+        place = admitted[int(generator.integers(len(admitted)))]
+        if place in available:
+            return place
+
+
+def choose(rule: NextEnv, available: Sequence[int], current: int, step: int, count: int) -> int:
+    """Returns the place of the environment that is next, where nothing is drawn.
 
     Args:
       rule: see `AEEnv`.
-      generator: what "random" draws from.
       available: places, at least one.
       current: the place that has had its turn; -1 for none.
       step: timesteps shown so far.
       count: environments.
     """
-    if rule == "random":
-        return available[int(generator.integers(len(available)))]
     if rule == "agent" or callable(rule):
         place = current if rule == "agent" else _checked(rule(step, current, offers_of(available, count)), count)
         for offered in (place, current):

@@ -68,7 +68,7 @@ class Lives:
         if self.lost_steps and not visits:
             env.go_on_after(self.lost_steps)
         env.open()
-        self.traits[place] = Traits.of(env)
+        self._look_at(place)
         timestep = env._outstanding if place in self.waiting else env.reset()
         self.waiting.discard(place)
         self.visits[place] = visits + 1
@@ -85,8 +85,12 @@ class Lives:
         env = self._environments[place]
         env.load_state_dict(self.stored[place])
         del self.stored[place]
-        self.traits[place] = Traits.of(env)
+        self._look_at(place)
         self._close_some(place)
+
+    def _look_at(self, place: int) -> None:
+        if place not in self.traits:
+            self.traits[place] = Traits.of(self._environments[place])
 
     def forget(self, place: int) -> None:
         """Forgets one that does not work."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from dm_env import specs as dm_specs
 from torch.utils.data import DataLoader
 
 from aexp_torch.catalog.entry import Entry
@@ -107,9 +108,14 @@ class Roster(Composition):
             self._recipe[name] = value
 
     @property
+    def admitted(self) -> list[int]:
+        """Places in `environments` of those that filters admit."""
+        return [place for place, admitted in enumerate(self._admitted) if admitted]
+
+    @property
     def available(self) -> list[int]:
-        """Places in `environments` of those that take part, as far as it is known that they can be opened."""
-        return [place for place, admitted in enumerate(self._admitted) if admitted and place not in self._failed]
+        """Places in `environments` of those that take part: that are admitted, and not known to fail."""
+        return [place for place in self.admitted if place not in self._failed]
 
     # What is left out.
 
@@ -172,6 +178,20 @@ class Roster(Composition):
         place = self.place_of(source)
         found = {} if place is None else self.specs_at(place)
         return found[source]
+
+    def _any_spec(self) -> EnvSpec:
+        for place in self.available:
+            for spec in self.specs_at(place).values():
+                return spec
+        raise self.nothing_left()
+
+    def reward_spec(self) -> dm_specs.Array:
+        """Returns the reward of one lane: float32 scalar; opens one environment at most."""
+        return self._any_spec().reward
+
+    def discount_spec(self) -> dm_specs.BoundedArray:
+        """Returns the discount of one lane: float32 scalar in [0, 1]; opens one environment at most."""
+        return self._any_spec().discount
 
     def place_of(self, source: str) -> int | None:
         """Returns the place of the environment that a source belongs to; opens nothing."""

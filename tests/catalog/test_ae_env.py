@@ -241,6 +241,7 @@ def test_nothing_is_opened_before_its_turn():
         if timestep.ticket.step == 2:
             break
     assert [member._recipe is not None for member in env.environments] == [True, False, False]
+    assert env.reward_spec().dtype == np.float32 and env.discount_spec().maximum == 1
     assert list(env.specs) == ["a", "b", "c"]
     assert [member._recipe is not None for member in env.environments] == [True, False, False]
 
@@ -286,6 +287,20 @@ def test_nothing_left_is_an_error_that_tells_why(catalogue):
     env = ae.AEEnv()
     with pytest.warns(UserWarning, match="boom"), pytest.raises(SpecError, match=r"none is left(.|\n)*boom"):
         env.reset()
+
+
+def test_what_is_drawn_does_not_depend_on_what_was_tried_before(catalogue):
+    failing = [entry(name, error=RuntimeError("boom")) for name in "xyz"]
+    catalogue(entry("a"), entry("b"), *failing, entry("c"))
+
+    def sources(asked: bool) -> list[str]:
+        env = ae.AEEnv(steps=2)
+        if asked:
+            assert list(env.specs) == ["a", "b", "c"]
+        return [timestep.source for timestep in rollout(env, 60)]
+
+    with pytest.warns(UserWarning, match="boom"):
+        assert sources(asked=True) == sources(asked=False)
 
 
 def test_ctrl_c_is_no_failure(catalogue):
