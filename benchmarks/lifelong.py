@@ -23,7 +23,8 @@ import aexp_torch as ae
 from aexp_torch.specs import flatten
 from benchmarks.questions.memory import MIB, memory_of
 
-SAMPLES = 20  # of memory
+SAMPLES = 20  # of memory, at most
+BETWEEN = 400  # timesteps between them, at least
 
 
 def experience(
@@ -84,9 +85,9 @@ def measure(steps: int, visit_steps: int, check_steps: int, **options: object) -
             expected.append(digest(timestep))
         if state is None and step >= steps // 2:
             state = saved(env)
-        if memory_all_visited is None and len(env.visits) >= len(env.available) + broken(env):
+        if memory_all_visited is None and step % 50 == 0 and len(env.visits) >= len(env.available) + broken(env):
             memory_all_visited = resident()
-        if step % max(1, steps // SAMPLES) == 0:
+        if step % max(BETWEEN, steps // SAMPLES) == 0:
             memory.append(resident())
     seconds = time.perf_counter() - begin
     names = {env.environments[place].name for place in env.available}

@@ -51,7 +51,7 @@ def draw(sources: list[str], switch: int, path: Path) -> None:
 
 def main(steps: int = 3000, folder: str = "runs/artificial_experience") -> dict[str, int]:
     """Returns how many timesteps each environment has shown."""
-    env = ae.ArtificialExperience(exclude=[lambda thing: getattr(thing, "entry", thing).extra], steps=50)
+    env = ae.ArtificialExperience(exclude=[lambda thing: getattr(thing, "entry", thing).extra], steps=20)
     console = Console()
     console.print(env.summary())
     agent = RandomAgent(env)

@@ -88,7 +88,7 @@ def test_the_desktop_is_clicked(tmp_path):
 
 def test_experience_goes_through_the_catalogue(tmp_path):
     shown = run(11, steps=600, folder=str(tmp_path))
-    assert sum(shown.values()) == 600 and "digits" in shown
+    assert sum(shown.values()) == 600 and len(shown) > 10
     assert (tmp_path / "visits.png").read_bytes().startswith(b"\x89PNG")
 
 

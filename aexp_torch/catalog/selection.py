@@ -1,12 +1,11 @@
 """Who takes part: filters over everything that there is, and a summary of what is left out and why."""
 
-import difflib
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from aexp_torch.catalog.tags import SEPARATORS, Filter, FilterItem, matches, tags_of
+from aexp_torch.catalog.tags import Filter, FilterItem, matches, near
 from aexp_torch.env import Env
 from aexp_torch.errors import MissingDependencyError, SpecError
 
@@ -57,14 +56,8 @@ def _fits(item: FilterItem, thing: Any, what: str) -> bool:
 
 
 def _alike(item: FilterItem, things: Iterable[Any]) -> str:
-    known: dict[str, None] = {}
-    for thing in things:
-        for tag in tags_of(thing):
-            parts = [tag.lower()] if ":" in tag else SEPARATORS.split(tag.lower())
-            known |= dict.fromkeys(".".join(parts[: count + 1]) for count in range(len(parts)))
-    wanted = str(item).lower().removeprefix("domains").lstrip(".").replace("/", ".")
-    alike = difflib.get_close_matches(wanted, known, n=3, cutoff=0.4)
-    return f" Did you mean {' or '.join(map(repr, alike))}?" if alike else ""
+    alike = " or ".join(map(repr, near(item, things)))
+    return f" Did you mean {alike}?" if alike else ""
 
 
 def plain_items(chosen: Filter) -> dict[str, list[str] | None] | None:

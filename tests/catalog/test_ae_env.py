@@ -63,8 +63,8 @@ def entry(name: str, *tags: str, **options) -> Entry:
 def catalogue(monkeypatch):
     """Makes entries the whole catalogue."""
     found: dict[str, Entry] = {}
-    monkeypatch.setattr(registry, "_built_in", list)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [])
+    monkeypatch.setattr(registry, "BUILT_IN", ())
+    monkeypatch.setattr(registry, "_installed", lambda path: ({}, {}))
     monkeypatch.setattr(registry, "_ADDED", found)
     return lambda *added: registry.register(*added)
 
