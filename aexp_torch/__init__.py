@@ -1,7 +1,7 @@
 """Every environment and every dataset is a stream, one minibatch is one step, and the answer finds its way home."""
 
 from aexp_torch.adapters import register_stage, to_datapipe, to_dm_env, to_gymnasium, to_gymnasium_vector, to_node
-from aexp_torch.catalog import digits, domains
+from aexp_torch.catalog import AEEnv, ArtificialExperience, digits, domains
 from aexp_torch.composition import Composition, Interleave, Multitasking, SynEnv
 from aexp_torch.drawing import Drawing, draw
 from aexp_torch.env import Env, Stage
@@ -65,9 +65,11 @@ from aexp_torch.stages import (
 from aexp_torch.timestep import StepType, Ticket, TimeStep, restart, termination, transition, truncation
 
 __all__ = [
+    "AEEnv",
     "ActionError",
     "Advantage",
     "AexpError",
+    "ArtificialExperience",
     "AtariEnv",
     "Augment",
     "ClipAction",

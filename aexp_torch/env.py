@@ -22,9 +22,10 @@ from torch.utils.data import IterableDataset, get_worker_info
 from aexp_torch.errors import EndOfStream, SpecError
 from aexp_torch.feedback import ConsumerGone, Mailbox
 from aexp_torch.recipe import Recipe
-from aexp_torch.specs.check import Check, action_checker
+from aexp_torch.specs.check import Check, action_checker, union_checker
 from aexp_torch.specs.env_spec import EnvSpec
 from aexp_torch.specs.infer import infer_spec, with_sides
+from aexp_torch.specs.lazy import map_specs
 from aexp_torch.specs.sample import sample_action
 from aexp_torch.specs.union import union_of
 from aexp_torch.state import pack_generator, unpack_generator
@@ -116,7 +117,7 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
     feedback_timeout: float = 60.0
     _name: str | None = None
     _outstanding: TimeStep | None = None
-    _specs: dict[str, EnvSpec] | None = None
+    _specs: Mapping[str, EnvSpec] | None = None
     _mailbox: Mailbox | None = None
     _checks: dict[str, Check] | None = None
     _sampler: np.random.Generator | None = None
@@ -167,7 +168,7 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
         """
 
     @abstractmethod
-    def make_specs(self) -> dict[str, EnvSpec]:
+    def make_specs(self) -> Mapping[str, EnvSpec]:
         """Returns `{source name: EnvSpec}` of the open environment; asked once."""
 
     # Which stream this is.
@@ -240,13 +241,13 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
 
     def classes_below(self, source: str) -> list[type]:
         """Returns the classes of what stands between this environment and a source, the source's included."""
-        child = next((child for child in self.children if source in child.specs), None)
+        child = next((child for child in self.children if source in (part.name for part in child.sources)), None)
         return [] if child is None else [type(child), *child.classes_below(source)]
 
     # Specs.
 
     @property
-    def specs(self) -> dict[str, EnvSpec]:
+    def specs(self) -> Mapping[str, EnvSpec]:
         """`{source name: EnvSpec}`: one entry for a plain source, one per child for a composition."""
         self.open()
         if self._specs is None:
@@ -355,11 +356,20 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
         return lanes
 
     def action_check(self, source: str) -> Check:
-        """Returns the check of answers to timesteps of `source` (see `specs.check`)."""
+        """Returns the check of answers to timesteps of `source` (see `specs.check`).
+
+        Where there are several sources, an answer by `action_spec()` is taken, too: the part of this one counts.
+        """
         if self._checks is None:
-            specs = self.specs.items()
-            self._checks = {name: action_checker(spec.action, spec.num_envs, spec.device) for name, spec in specs}
-        return self._checks[source]
+            self._checks = {}
+        check = self._checks.get(source)
+        if check is None:
+            spec = self.specs[source]
+            check = action_checker(spec.action, spec.num_envs, spec.device)
+            if len(self.sources) > 1:
+                check = union_checker(check, spec.action, source, self.action_spec)
+            self._checks[source] = check
+        return check
 
     def sample_action(self, source: str) -> dict:
         """Draws a random answer for `source` from a generator of its own."""
@@ -377,14 +387,7 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
           SpecError: the provider cannot give its state; the text names what stands in the way.
         """
         self.open()
-        return {
-            "type": type(self).__name__,
-            "name": self.name,
-            "outstanding": pack_timestep(self._outstanding),
-            "mailbox": None if self._mailbox is None else self._mailbox.state_dict(),
-            "sampler": None if self._sampler is None else pack_generator(self._sampler),
-            "children": [child.state_dict() for child in self.children],
-        }
+        return self._own_state() | {"children": [child.state_dict() for child in self.children]}
 
     def load_state_dict(self, state: dict) -> None:
         """Goes on from `state_dict`, at exactly the same place."""
@@ -392,6 +395,18 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
         self.open()
         for child, child_state in zip(self.children, state["children"], strict=True):
             child.load_state_dict(child_state)
+        self._load_own_state(state)
+
+    def _own_state(self) -> dict:
+        return {
+            "type": type(self).__name__,
+            "name": self.name,
+            "outstanding": pack_timestep(self._outstanding),
+            "mailbox": None if self._mailbox is None else self._mailbox.state_dict(),
+            "sampler": None if self._sampler is None else pack_generator(self._sampler),
+        }
+
+    def _load_own_state(self, state: dict) -> None:
         if self._mailbox is not None:
             self._mailbox.close()  # what was handed out before belongs to another stream
         self._mailbox = None
@@ -593,9 +608,9 @@ class Stage(Env):
     def _copy_children(self) -> None:
         self.env = copy.copy(self.env)
 
-    def make_specs(self) -> dict[str, EnvSpec]:
+    def make_specs(self) -> Mapping[str, EnvSpec]:
         """Applies `on_spec` to every entry of the specs below."""
-        return {name: self.on_spec(spec) for name, spec in self.env.specs.items()}
+        return map_specs(self.env.specs, self.on_spec)
 
     def reset(self, lanes: Tensor | None = None) -> TimeStep:
         """Resets the environment below and changes what it hands out."""

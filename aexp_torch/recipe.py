@@ -22,11 +22,12 @@ class Recipe:
     `close` takes them away, copies and pickles leave them out, and a forked child finds a recipe.
     """
 
+    opens_children: bool = True
     _recipe: dict[str, Any] | None = None
 
     @property
     def children(self) -> tuple[Any, ...]:
-        """The recipes that this one is built around; they are opened before it."""
+        """The recipes that this one is built around; they are opened before it, unless it says `opens_children = False`."""
         return ()
 
     def on_open(self) -> None:
@@ -41,7 +42,7 @@ class Recipe:
             return
         recipe = dict(vars(self))
         try:
-            for child in self.children:
+            for child in self.children if self.opens_children else ():
                 child.open()
             self.on_open()
         except BaseException:

@@ -104,7 +104,7 @@ class ExperienceDataModule(LightningDataModule):
         # Says now what is wrong with the arguments, and what the streams will look like.
         here = {"num_workers": 0, "backend": "process", "ray_options": None}
         loader = Loader(train, **{**self._options, **here})
-        self._specs = loader.specs
+        self._specs = dict(loader.specs)
         loader.close()
         self._leave_out_splits()
 

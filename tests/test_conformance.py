@@ -204,6 +204,33 @@ def onto(old: int, new: int) -> None:
     assert -1 <= old < 3 and 0 <= new < 3
 
 
+def of_many_kinds() -> dict:
+    return {
+        "count": CountingEnv(1, [4], random=True),
+        "nest": CountingEnv(3, nested=True).pipe(ae.ObserveReward),
+        "data": dataset(epochs=1),
+        "asked": dataset(mode="delayed", loss="mse"),
+        "pair": ae.Interleave({"x": CountingEnv(1), "y": CountingEnv(2, optional=True)}),
+    }
+
+
+def introduced(env: ae.Env, text: str) -> ae.Env:
+    env.instruction = text
+    return env
+
+
+def few_steps(place: int) -> int:
+    return 5 + place
+
+
+def two_on(step: int, current: int, available: torch.Tensor) -> int:
+    return (current + 2) % len(available)
+
+
+def is_digits(entry) -> bool:
+    return entry.name == "digits"
+
+
 @functools.cache
 def recording() -> str:
     """Returns a folder with a recording of two slots, whose episodes end at different times."""
@@ -534,6 +561,33 @@ ROWS = {
         lambda: ae.SynEnv(one_lane_each(), 2, onwards, onto).pipe(ae.ObserveReward, key="paid", history=2),
         "random shared",
     ),
+    "AEEnv-in-turn": (lambda: ae.AEEnv(of_many_kinds(), next_env_fn="in_turn", steps=6), "random partial"),
+    "AEEnv-random": (lambda: ae.AEEnv(of_many_kinds(), steps=(1, 5), max_open=1), "random partial"),
+    "AEEnv-agent": (
+        lambda: ae.AEEnv(
+            [introduced(CountingEnv(2, random=True), "é"), introduced(dataset(epochs=1), "y"), CountingEnv(1)],
+            next_env_fn="agent",
+            instruction_steps=2,
+        ),
+        "",
+    ),
+    "AEEnv-function": (
+        lambda: ae.AEEnv(
+            [*(introduced(env, "do") for env in equal_lanes().values()), introduced(dataset(mode="split"), "y")],
+            next_env_fn=two_on,
+            steps=few_steps,
+            env_transition_fn=onto,
+            instruction_steps=1,
+        ).pipe(ae.FrameStack, stack_size=2),
+        "random partial",
+    ),
+    "ArtificialExperience": (lambda: ae.ArtificialExperience(include=is_digits), "random"),
+    "Interleave-of-AEEnv": (
+        lambda: ae.Interleave({"life": ae.AEEnv(of_many_kinds(), steps=3), "lone": CountingEnv(1)}).pipe(
+            ae.ObserveReward, key="paid"
+        ),
+        "random",
+    ),
     "Interleave-of-SynEnv": (
         lambda: ae.Interleave({"syn": ae.SynEnv(one_lane_each(), 2), "lone": CountingEnv(1)}).pipe(
             ae.ObserveReward, key="paid"
@@ -639,6 +693,8 @@ SPAWNED = [
     "Multitasking-all",
     "SynEnv-in-turn",
     "Teacher-functions",
+    "AEEnv-random",
+    "ArtificialExperience",
 ]
 
 

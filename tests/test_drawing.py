@@ -352,3 +352,11 @@ def test_arguments():
     assert "CountingEnv(num_envs=1, on_missing='sample')" in text
     assert "Advantage(baseline=weigh, reset=True)" in text
     assert "ReplayBuffer(capacity=10, mode='record', sampler=UniformSampler)" in text
+
+
+def test_of_a_large_catalogue_the_first_are_drawn():
+    members = {f"member-{number}": CountingEnv(1) for number in range(30)}
+    env = ae.AEEnv(members)
+    text = str(ae.draw(env.pipe(ae.ObserveReward)))
+    assert "member-7, 1 lane" in text and "member-8" not in text and "and 22 more" in text
+    assert sum(member._recipe is not None for member in env.environments) == 8

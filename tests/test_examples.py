@@ -25,7 +25,7 @@ def run(number: int, **arguments):
 
 
 def test_every_example_has_a_test():
-    assert [path.name[:2] for path in EXAMPLES] == ["01", "02", "03", "04", "05", "06", "07", "08", "09", "10"]
+    assert [path.name[:2] for path in EXAMPLES] == ["01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11"]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
@@ -84,6 +84,12 @@ def test_the_desktop_is_clicked(tmp_path):
     rewards = run(10, episodes=2, folder=str(tmp_path))
     assert rewards["sees"] == 1
     assert (tmp_path / "desktop.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_experience_goes_through_the_catalogue(tmp_path):
+    shown = run(11, steps=600, folder=str(tmp_path))
+    assert sum(shown.values()) == 600 and len(shown) > 10
+    assert (tmp_path / "visits.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.slow

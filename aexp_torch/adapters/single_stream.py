@@ -42,7 +42,7 @@ class SingleStream:
             raise SpecError(f"{who}: expected an Env, got {type(env).__name__} {env!r}.")
         self.env = env
         self.unbatched = unbatched
-        self.structure = Structure(env.specs, who)
+        self.structure = Structure(dict(env.specs), who)
         if unbatched and self.structure.num_envs != 1:
             raise SpecError(
                 f"{who}: expected num_envs == 1 for a view without a batch axis, {env.name!r} has"

@@ -6,6 +6,8 @@ name it, and a line in `core.py`; a simulator's name belongs in the table of `si
 How a provider's data is read belongs in `sources`; how it is fetched from a hub, in `hubs`.
 """
 
+from aexp_torch.catalog.ae_env import AEEnv
+from aexp_torch.catalog.artificial_experience import ArtificialExperience
 from aexp_torch.catalog.digits import digits
 from aexp_torch.catalog.entry import Entry
 from aexp_torch.catalog.registry import entries, find, register
@@ -13,6 +15,8 @@ from aexp_torch.catalog.tags import DOMAINS, Filter, Tag, domains, matches, near
 
 __all__ = [
     "DOMAINS",
+    "AEEnv",
+    "ArtificialExperience",
     "Entry",
     "Filter",
     "Tag",

@@ -2,15 +2,24 @@
 
 import copy
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from aexp_torch.env import Env
 from aexp_torch.errors import SpecError
 from aexp_torch.feedback import Mailbox
 from aexp_torch.specs import EnvSpec
+from aexp_torch.specs.lazy import joined_specs
 
-__all__ = ["Composition", "JoinedComposition", "one_source_each", "sources_of", "unique_names", "with_lane_control"]
+__all__ = [
+    "Composition",
+    "JoinedComposition",
+    "numbered",
+    "one_source_each",
+    "sources_of",
+    "unique_names",
+    "with_lane_control",
+]
 
 
 class Composition(Env):
@@ -48,9 +57,9 @@ class Composition(Env):
     def _copy_children(self) -> None:
         self.environments = tuple(copy.copy(env) for env in self.environments)
 
-    def make_specs(self) -> dict[str, EnvSpec]:
+    def make_specs(self) -> Mapping[str, EnvSpec]:
         """Collects the specs of the children, which name different sources."""
-        return {name: spec for env in self.environments for name, spec in env.specs.items()}
+        return joined_specs(env.specs for env in self.environments)
 
 
 class JoinedComposition(Composition):
@@ -118,8 +127,8 @@ def unique_names(envs: Sequence[Env], keys: Sequence[str | None]) -> None:
         alone = len(sources) == 1
         wanted += [(s, s.name if key is None else key if alone else f"{key}/{s.name}") for s in sources]
         parts += [(part, part.name) for s in sources for part in sources_of(s) if part is not s]
-    names = _numbered([name for _, name in wanted], set())
-    names += _numbered([name for _, name in parts], set(names))
+    names = numbered([name for _, name in wanted])
+    names += numbered([name for _, name in parts], set(names))
     for (source, _), name in zip(wanted + parts, names, strict=True):
         if name != source.name:
             for env in envs:
@@ -127,7 +136,7 @@ def unique_names(envs: Sequence[Env], keys: Sequence[str | None]) -> None:
             source.name = name
 
 
-def _numbered(names: list[str], taken: set[str]) -> list[str]:
+def numbered(names: Sequence[str], taken: Collection[str] = ()) -> list[str]:
     """Returns names of which no two are equal, nor equal to one that is taken."""
     total, seen = Counter([*names, *taken]), Counter[str]()
     numbered = []

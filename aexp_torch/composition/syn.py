@@ -249,6 +249,9 @@ class SynEnv(JoinedComposition):
         self._leave(shown, gone)
         self._tell_on(shown, telling, last)
         self._run(shown, stay & ~telling, last, action)
+        late = enter & ~self._is_offered(self._pending, enter)  # that stream has ended in this step, on another row
+        self._leave(shown, late)
+        enter, gone = enter & ~late, gone | late
         self._enter(shown, np.flatnonzero(enter), self._pending[enter])
         self._pending[gone] = NONE
         shown.end(rows & ~over & (self._pending >= 0))  # a live row that is replaced

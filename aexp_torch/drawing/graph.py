@@ -1,17 +1,23 @@
 """The graph of a pipeline: boxes, what goes into them, and what passes on the edges."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal
 
+from aexp_torch.catalog.entry_env import EntryEnv
+from aexp_torch.catalog.roster import Roster
 from aexp_torch.composition import Composition
 from aexp_torch.drawing.words import arguments_of, brief, printable
 from aexp_torch.env import Env
 from aexp_torch.errors import SpecError
 from aexp_torch.loading import Loader
 from aexp_torch.specs import EnvSpec, flatten, path_name
+from aexp_torch.specs.lazy import LazySpecs
 
 __all__ = ["Edge", "Flow", "Leaf", "Node", "graph_of"]
+
+MOST_MEMBERS = 8  # of a catalogue that are drawn
 
 Kind = Literal["source", "stage", "composition", "loader", "agent"]
 
@@ -88,13 +94,35 @@ def _with_note(edge: Edge, note: str) -> Edge:
 
 
 def _edge(env: Env) -> Edge:
-    specs = env.specs  # opens what is below, too
-    children = env.environments if isinstance(env, Composition) else env.children
-    edges = tuple(_edge(child) for child in children)
+    if isinstance(env, EntryEnv):
+        env = env.built
+    sources = _sources(env)  # opens what is below, too
+    edges = tuple(_edge(child) for child in _children(env))
     kind: Kind = "source" if not edges else "stage" if len(edges) == 1 else "composition"
+    if isinstance(env, Roster) and len(env.available) > MOST_MEMBERS:
+        edges = (*edges, Edge(Node("…", "source"), (), f"and {len(env.available) - MOST_MEMBERS} more"))
     before = {flow.source: flow for flow in edges[0].flows} if kind == "stage" else {}
-    flows = tuple(_flow(name, spec, before.get(name)) for name, spec in specs.items())
+    flows = tuple(_flow(name, env.specs[name], before.get(name)) for name in sources)
     return Edge(Node(printable(type(env).__name__), kind, tuple(arguments_of(env)), edges), flows)
+
+
+def _children(env: Env) -> Sequence[Env]:
+    if isinstance(env, Roster):
+        can_be_opened = (env.environments[place] for place in env.available if env.specs_at(place))
+        return list(islice(can_be_opened, MOST_MEMBERS))
+    return env.environments if isinstance(env, Composition) else env.children
+
+
+def _sources(env: Env) -> list[str]:
+    """Returns the names of the sources that are drawn."""
+    if isinstance(env, Roster):
+        found: list[str] = []
+        for member in _children(env):
+            found += [source for source in member.specs if source in env.specs]
+        return found
+    if not isinstance(env.specs, LazySpecs):
+        return list(env.specs)
+    return [source for child in _children(env) for source in _sources(child)]
 
 
 def _flow(name: str, spec: EnvSpec, before: Flow | None) -> Flow:

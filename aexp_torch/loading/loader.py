@@ -24,6 +24,7 @@ from aexp_torch.sources.dataset import DatasetEnv, check_bad_sample_options
 from aexp_torch.sources.dataset_reading.bad_samples import too_many
 from aexp_torch.sources.simulator import SimulatorEnv
 from aexp_torch.specs import EnvSpec
+from aexp_torch.specs.lazy import joined_specs
 from aexp_torch.timestep import TimeStep
 
 __all__ = ["Loader"]
@@ -171,7 +172,7 @@ class Loader:
             return in_workers(env) if border_of(env) is None else TrainerSideSlots(env, in_workers, **place)
 
         self._slots = {name: run(member) for name, member in envs.items()}
-        self._specs: dict[str, EnvSpec] | None = None
+        self._specs: Mapping[str, EnvSpec] | None = None
         self.steps_per_epoch = self._check_length(steps_per_epoch)
         self._position = 0
         self._resumed = False
@@ -185,10 +186,10 @@ class Loader:
         return {name: slots.envs[0] for name, slots in self._slots.items()}
 
     @property
-    def specs(self) -> dict[str, EnvSpec]:
+    def specs(self) -> Mapping[str, EnvSpec]:
         """`{source name: EnvSpec}` of everything that is mixed."""
         if self._specs is None:
-            self._specs = {name: spec for env in self.environments.values() for name, spec in env.specs.items()}
+            self._specs = joined_specs(env.specs for env in self.environments.values())
         return self._specs
 
     @property

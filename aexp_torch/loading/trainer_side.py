@@ -36,7 +36,7 @@ class Elsewhere(Env):
 
     def __init__(self, part: Env):
         super().__init__(part.name)
-        self.known_specs = part.specs
+        self.known_specs = dict(part.specs)
         self.known_classes = {source: [type(part), *part.classes_below(source)] for source in part.specs}
 
     def on_open(self) -> None:

@@ -48,7 +48,7 @@ class Stream:
     """Is what an answer is checked by, on this side: specs and settings of a slot that runs elsewhere."""
 
     def __init__(self, env: Env):
-        self.specs: dict[str, EnvSpec] = env.specs
+        self.specs: dict[str, EnvSpec] = dict(env.specs)
         self.on_missing, self.feedback_timeout = env.on_missing, env.feedback_timeout
         self.action_check = env.action_check
 

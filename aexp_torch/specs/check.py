@@ -17,7 +17,7 @@ from aexp_torch.specs.env_spec import describe
 from aexp_torch.specs.sample import zeros
 from aexp_torch.specs.tree import flatten, path_name, unflatten
 
-__all__ = ["Check", "Ended", "action_checker", "torch_dtype"]
+__all__ = ["Check", "Ended", "action_checker", "torch_dtype", "union_checker"]
 
 BoundsCheck = Callable[[np.ndarray], bool]
 Ended = Callable[[], Tensor]  # where lanes are LAST, bool [B]: if all of them are, values do not matter
@@ -66,6 +66,36 @@ def action_checker(spec: dict, num_envs: int, device: str = "cpu") -> Check:
         return unflatten([(path, leaf_check(given[path], ended)) for path, leaf_check in checks])
 
     return check
+
+
+def union_checker(check: Check, spec: dict, source: str, union: Callable[[], dict]) -> Check:
+    """Lets a check take an answer by the action spec of several sources, too: the part of one of them is checked.
+
+    Args:
+      check: of the source's own action.
+      spec: of the source's own action.
+      source: its name.
+      union: returns the action spec of all (`union_of`); asked when an answer has keys of others.
+    """
+    own = [path for path, _ in flatten(spec)]
+    top = {path[0] for path in own}
+    known: set[tuple] = set()
+
+    def check_part(action: Any, ended: Ended) -> dict:
+        if not isinstance(action, dict) or (action.keys() == top and all(len(path) == 1 for path in own)):
+            return check(action, ended)
+        given = dict(flatten(action))
+        if given.keys() == set(own):
+            return check(action, ended)
+        if not known.issuperset(given):
+            known.update(path for path, _ in flatten(union()))
+        places = {path: (*path[:-1], f"{path[-1]}@{source}") for path in own}
+        found = [(path, given.get(place, given.get(path))) for path, place in places.items()]
+        found = [(path, value) for path, value in found if value is not None]
+        others = [(path, value) for path, value in given.items() if path not in known]
+        return check(unflatten([*found, *others]) or {}, ended)
+
+    return check_part
 
 
 def _single_leaf(spec: dict, key: str, leaf_check: LeafCheck) -> Check:

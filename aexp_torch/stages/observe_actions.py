@@ -38,8 +38,8 @@ class ObserveActions(Stage):
       prefix: put before the names of the actions.
 
     Raises:
-      SpecError: a history below 1, a key that is taken, or (while stepping) "executed" where the source runs in another
-        process.
+      SpecError: a history below 1, a key that is taken, or "executed" where the source runs in another process (while
+        stepping) or is opened at its turn only (`AEEnv`).
 
     >>> import torch, aexp_torch as ae
     >>> env = ae.GymnasiumEnv("CartPole-v1", num_envs=2).pipe(ae.ObserveActions)
@@ -71,6 +71,12 @@ class ObserveActions(Stage):
         self._blanks: dict[str, dict[tuple, Tensor]] = {}
         self._answered: str | None = None
         sources = self.env.sources if self.which == "executed" else ()
+        if sources and _opens_late(self.env):
+            raise SpecError(
+                f"ObserveActions: expected environments that are open from the start for which='executed', those of"
+                f" {self.env.name!r} are opened at their turn. Use which='sent', or put ObserveActions(which='executed')"
+                " around each of them."
+            )
         self._watched = {source.name: Executed.of(source) for source in sources}
 
     def on_action(self, action: dict, timestep: TimeStep) -> dict:
@@ -239,6 +245,10 @@ class Executed:
     def load_state_dict(self, state: dict) -> None:
         """Restores the actions."""
         self.action, self.lanes = state["action"], state["lanes"]
+
+
+def _opens_late(env: Env) -> bool:
+    return not env.opens_children or any(_opens_late(child) for child in env.children)
 
 
 def _rows(lanes: Tensor, like: Any) -> Tensor:

@@ -93,6 +93,7 @@ def check_nothing_mutated(make: Make, num_steps: int = 12) -> None:
     below = [env]
     while below:
         child = below.pop()
+        child.open()  # some are opened at their turn only
         below += child.children
         _watch(child, kept)
     timesteps = rollout(env, num_steps)
@@ -161,6 +162,7 @@ def _only(tree: dict, other: dict) -> dict:
 
 
 def _all(env: Env) -> list[Env]:
+    env.open()  # some are opened at their turn only
     return [env] + [below for child in env.children for below in _all(child)]
 
 

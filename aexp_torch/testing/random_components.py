@@ -8,6 +8,7 @@ import torch
 from dm_env import specs
 from torch import Tensor
 
+from aexp_torch.catalog import AEEnv
 from aexp_torch.composition import Interleave, Multitasking, SynEnv
 from aexp_torch.env import Env, Stage
 from aexp_torch.loading.trainer_side import border_of
@@ -233,6 +234,22 @@ def syn(dice: Dice, envs: list[Env]) -> dict[str, Any]:
     }
 
 
+def experienced(dice: Dice, envs: list[Env]) -> dict[str, Any]:
+    """Draws who chooses, and for how long."""
+    taken = {key for env in envs for spec in env.specs.values() for key in (*spec.observation, *spec.action)}
+    own = {"all_environments", "current_environments", "next_environments"}
+    return {
+        "next_env_fn": dice("random", "random", "in_turn", another, *([] if taken & own else ["agent", "agent"])),
+        "steps": dice(None, dice.number(1, 6), (1, 5)),
+        "max_open": dice(None, None, 1),
+    }
+
+
+def another(step: int, current: int, available: Tensor) -> int:
+    """Goes two on after every other visit."""
+    return -1 if step % 2 else (current + 2) % len(available)
+
+
 # The tables. A component that is added here is part of random pipelines from then on.
 
 STAGES: dict[type[Env], Component] = {
@@ -333,6 +350,7 @@ STAGES: dict[type[Env], Component] = {
 }
 
 COMPOSITIONS: dict[type[Env], Component] = {
+    AEEnv: Component(experienced),
     Interleave: Component(interleaved),
     Multitasking: Component(multitasked),
     SynEnv: Component(syn, shared=True),

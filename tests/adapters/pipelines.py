@@ -25,6 +25,16 @@ def interleaved() -> ae.Interleave:
     return ae.Interleave([cart, fake, dataset(mode="delayed", loss="mse")], pattern=[0, 1, 2, 2])
 
 
+def experience() -> ae.AEEnv:
+    members = [
+        ae.GymnasiumEnv("CartPole-v1"),
+        ae.GymnasiumEnv(FakeGymEnv, name="fake"),
+        dataset(epochs=1),
+        "FrozenLake-v1",
+    ]
+    return ae.AEEnv(members, steps=4)
+
+
 SOURCES = {
     "cartpole": lambda: ae.GymnasiumEnv("CartPole-v1"),
     "truncated": lambda: ae.GymnasiumEnv(limited, length=4, name="limited"),
@@ -36,6 +46,7 @@ SOURCES = {
     "finite, no end": lambda: CountingEnv(num_envs=1, lengths=[100], stream_length=7),
     "stages": lambda: ae.GymnasiumEnv("CartPole-v1").pipe(ae.ObserveReward).pipe(ae.Noisy, std=0.1),
     "interleave": interleaved,
+    "experience": experience,
     "twins": lambda: ae.Interleave([CountingEnv(num_envs=1), CountingEnv(num_envs=1, lengths=[2])]),
 }
 DATASETS = {

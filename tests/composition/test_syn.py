@@ -335,3 +335,21 @@ def test_the_border_to_dm_env_says_what_is_absent():
     env = ae.to_dm_env(SynEnv({"a": long(), "c": long(nested=True)}))
     observation = env.reset().observation
     assert observation["mask:observation"] and not observation["mask:count"]
+
+
+class UnknownLength(CountingEnv):
+    """Ends without having said when."""
+
+    @property
+    def stream_length(self):
+        return None
+
+
+def test_a_row_does_not_enter_a_stream_that_ends_in_that_very_step():
+    shared = UnknownLength(2, [9, 9], stream_length=3)
+    env = SynEnv({"a": shared, "b": CountingEnv(2, [2, 2])}, batch_size=2)
+    timesteps = [env.reset()]
+    for following in ((STAY, STAY), (STAY, STAY), (STAY, 0), (STAY, STAY), (STAY, 1), (STAY, STAY)):
+        timesteps.append(go(env, *following))
+    assert [place(t, 0) for t in timesteps][:4] == ["0F", "0M", "0M", "0L"]
+    assert [place(t, 1) for t in timesteps] == ["1F", "1M", "1L", "-F", "-M", "-L", "1F"]
