@@ -272,8 +272,10 @@ def _gathered(envs: Any, batch_size: int, download: bool, who: str) -> tuple[Any
         made = _named(thing) if isinstance(thing, str) else thing
         if isinstance(made, Entry):
             reason = _why_not(made, download)
+            if reason is None and envs is None and made.programs:
+                reason = "starts programs on this machine: name it in envs="
             if reason is None:
-                found.append((key, EntryEnv(made)))
+                found.append((key, EntryEnv(made, download=download)))
             else:
                 absent.append(made)
                 missing[key or made.name] = reason
