@@ -1,0 +1,110 @@
+"""Channels: what is said and heard in many conversations at once, one symbol of each per step.
+
+A symbol is a byte: a character of the Challenge, eight bits of CommAI-env. What happens at every symbol is arithmetic over
+the lanes.
+"""
+
+import numpy as np
+
+__all__ = ["SPACE", "Channels"]
+
+SPACE = 32
+FIRST_CAPACITY = 256
+
+
+class Channels:
+    """Holds, for each of N lanes, what the environment has still to say, and what it has heard.
+
+    Args:
+      num_lanes: N.
+      appends: what is said comes after what is still to be said; otherwise it takes its place.
+    """
+
+    def __init__(self, num_lanes: int, appends: bool):
+        self.appends = appends
+        self._rows = np.arange(num_lanes)
+        self._out = np.zeros((num_lanes, FIRST_CAPACITY), np.uint8)
+        self.head, self.tail = np.zeros(num_lanes, np.int64), np.zeros(num_lanes, np.int64)
+        self._word = np.full(num_lanes, -1)  # the place of the last symbol to be said that is no space
+        self._priority = np.zeros(num_lanes, np.int64)
+        self._heard = np.zeros((num_lanes, FIRST_CAPACITY), np.uint8)
+        self.length = np.zeros(num_lanes, np.int64)  # of what was heard
+
+    def empty(self) -> np.ndarray:
+        """Returns bool [N]: nothing is left to say."""
+        return self.head == self.tail
+
+    def speaking(self) -> np.ndarray:
+        """Returns bool [N]: something that is no space is left to say."""
+        return self._word >= self.head
+
+    def is_silent(self, lane: int) -> bool:
+        """Tells whether only spaces are left to say."""
+        return bool(self._word[lane] < self.head[lane])
+
+    def say(self, lane: int, data: bytes, priority: int = 1) -> bool:
+        """Says something, unless something of a higher priority is being said; returns whether it will."""
+        pending = self.head[lane] < self.tail[lane]
+        if pending and priority < self._priority[lane]:
+            return False
+        self._priority[lane] = priority
+        start = int(self.tail[lane]) if pending and self.appends else 0
+        if start == 0:
+            self.head[lane], self._word[lane] = 0, -1
+        end = start + len(data)
+        while end > self._out.shape[1]:
+            self._out = np.concatenate([self._out, np.zeros_like(self._out)], 1)
+        self._out[lane, start:end] = np.frombuffer(data, np.uint8)
+        self.tail[lane] = end
+        stripped = len(data.rstrip(b" "))
+        if stripped:
+            self._word[lane] = start + stripped - 1
+        return True
+
+    def say_space(self, lanes: np.ndarray) -> None:
+        """Says a space in lanes (bool [N]) that have nothing else to say."""
+        self._out[lanes, 0] = SPACE
+        self.head[lanes], self.tail[lanes], self._word[lanes], self._priority[lanes] = 0, 1, -1, 0
+
+    def emit(self) -> np.ndarray:
+        """Returns uint8 [N]: the next symbol of every lane, a space where there is nothing to say."""
+        empty = self.head == self.tail
+        symbols = self._out[self._rows, np.minimum(self.head, self._out.shape[1] - 1)]
+        symbols[empty] = SPACE
+        self.head += ~empty
+        return symbols
+
+    def hear(self, symbols: np.ndarray, lanes: np.ndarray) -> None:
+        """Takes symbols (uint8 [N]) in, in some lanes (bool [N])."""
+        if int(self.length.max()) >= self._heard.shape[1]:
+            self._heard = np.concatenate([self._heard, np.zeros_like(self._heard)], 1)
+        self._heard[self._rows, self.length] = symbols  # where a lane does not listen, it is written over
+        self.length += lanes
+
+    def blot(self, lanes: np.ndarray) -> None:
+        """Makes the last symbol that was heard a space, in some lanes (bool [N])."""
+        rows = np.flatnonzero(lanes & (self.length > 0))
+        self._heard[rows, self.length[rows] - 1] = SPACE
+
+    def text(self, lane: int) -> bytes:
+        """Returns what was heard."""
+        return self._heard[lane, : self.length[lane]].tobytes()
+
+    def forget(self, lane: int) -> None:
+        """Forgets what was heard."""
+        self.length[lane] = 0
+
+    def clear(self, lane: int) -> None:
+        """Forgets what was heard and what was to be said."""
+        self.head[lane] = self.tail[lane] = self.length[lane] = self._priority[lane] = 0
+        self._word[lane] = -1
+
+    def state_dict(self) -> dict:
+        """Returns everything as arrays."""
+        names = ("_out", "head", "tail", "_word", "_priority", "_heard", "length")
+        return {name.lstrip("_"): getattr(self, name).copy() for name in names}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Restores everything."""
+        for name in ("_out", "head", "tail", "_word", "_priority", "_heard", "length"):
+            setattr(self, name, np.array(state[name.lstrip("_")]))

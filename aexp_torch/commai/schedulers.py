@@ -1,0 +1,170 @@
+"""Schedulers: which task comes next in a conversation.
+
+Each has `next_task()`, and `result(solved)` after every instance. It draws from `rng`, which the conversation gives it.
+"""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from aexp_torch.commai.task import Task
+from aexp_torch.errors import EndOfStream, SpecError
+
+__all__ = [
+    "ConsecutiveTaskScheduler",
+    "DependenciesTaskScheduler",
+    "IncrementalTaskScheduler",
+    "IntervalTaskScheduler",
+    "RandomTaskScheduler",
+    "Scheduler",
+    "SequentialTaskScheduler",
+]
+
+
+class Scheduler:
+    """Chooses among the tasks of one conversation."""
+
+    rng: random.Random
+
+    def __init__(self, tasks: Sequence[Task]):
+        if not tasks:
+            raise SpecError(f"{type(self).__name__}: expected one task or more, got none.")
+        self.tasks = list(tasks)
+
+    def next_task(self) -> Task:
+        """Returns the task whose instance begins now."""
+        raise NotImplementedError
+
+    def result(self, solved: bool) -> None:
+        """Hears what became of the instance before."""
+
+
+class RandomTaskScheduler(Scheduler):
+    """Takes any, each with the same probability."""
+
+    def next_task(self) -> Task:
+        """Returns any task."""
+        return self.rng.choice(self.tasks)
+
+
+class SequentialTaskScheduler(Scheduler):
+    """Takes one after the other, and begins again after the last."""
+
+    def __init__(self, tasks: Sequence[Task]):
+        super().__init__(tasks)
+        self.place = -1
+
+    def next_task(self) -> Task:
+        """Returns the next in order."""
+        self.place = (self.place + 1) % len(self.tasks)
+        return self.tasks[self.place]
+
+
+class IncrementalTaskScheduler(Scheduler):
+    """Stays with a task until it has been solved `success_threshold` times, and begins again after the last."""
+
+    def __init__(self, tasks: Sequence[Task], success_threshold: int = 2):
+        super().__init__(tasks)
+        self.success_threshold, self.place, self.solved = success_threshold, 0, 0
+
+    def next_task(self) -> Task:
+        """Returns the task under way, or the next."""
+        if self.solved >= self.success_threshold:
+            self.place, self.solved = (self.place + 1) % len(self.tasks), 0
+        return self.tasks[self.place]
+
+    def result(self, solved: bool) -> None:
+        """Counts what was solved."""
+        self.solved += solved
+
+
+class ConsecutiveTaskScheduler(Scheduler):
+    """Stays with a task until it has been solved `success_threshold` times in a row; after the last the session is over.
+
+    Args:
+      tasks: in order.
+      success_threshold: instances in a row.
+      repeats: begins again after the last.
+    """
+
+    def __init__(self, tasks: Sequence[Task], success_threshold: int = 2, repeats: bool = False):
+        super().__init__(tasks)
+        self.success_threshold, self.repeats, self.place, self.solved = success_threshold, repeats, 0, 0
+
+    def next_task(self) -> Task:
+        """Returns the task under way, or the next."""
+        if self.solved >= self.success_threshold:
+            self.place, self.solved = self.place + 1, 0
+        if self.place == len(self.tasks):
+            if not self.repeats:
+                raise EndOfStream("ConsecutiveTaskScheduler: every task is solved.")
+            self.place = 0
+        return self.tasks[self.place]
+
+    def result(self, solved: bool) -> None:
+        """Counts what was solved in a row."""
+        self.solved = self.solved + 1 if solved else 0
+
+
+class DependenciesTaskScheduler(Scheduler):
+    """Takes any task of which all that it depends on have been solved `unlock_threshold` times.
+
+    Args:
+      tasks: all of them.
+      tasks_dependencies: pairs (task, what it needs).
+      unlock_threshold: instances solved.
+    """
+
+    def __init__(self, tasks: Sequence[Task], tasks_dependencies: Sequence[Any] = (), unlock_threshold: int = 10):
+        super().__init__(tasks)
+        self.needs: dict[str, set[str]] = {}
+        for task, needed in tasks_dependencies:
+            self.needs.setdefault(_name(task), set()).add(_name(needed))
+        self.unlock_threshold = unlock_threshold
+        self.solved: dict[str, int] = {}
+        self.under_way = ""
+
+    def next_task(self) -> Task:
+        """Returns any task that is unlocked."""
+        task = self.rng.choice([task for task in self.tasks if self._unlocked(_name(task))])
+        self.under_way = _name(task)
+        return task
+
+    def _unlocked(self, name: str) -> bool:
+        return all(self.solved.get(needed, 0) >= self.unlock_threshold for needed in self.needs.get(name, ()))
+
+    def result(self, solved: bool) -> None:
+        """Counts what was solved."""
+        self.solved[self.under_way] = self.solved.get(self.under_way, 0) + solved
+
+
+class IntervalTaskScheduler(Scheduler):
+    """Takes any task whose interval of finished instances it is; after the last interval the session is over.
+
+    Args:
+      tasks: all of them.
+      intervals: `(first, last)` for each, numbers of finished instances, the last one not included.
+    """
+
+    def __init__(self, tasks: Sequence[Task], intervals: Sequence[tuple[int, int]]):
+        super().__init__(tasks)
+        if len(intervals) != len(tasks):
+            raise SpecError(
+                f"IntervalTaskScheduler: expected an interval for each of {len(tasks)} tasks, got {len(intervals)}."
+            )
+        self.intervals = [tuple(interval) for interval in intervals]
+        self.finished = -1
+
+    def next_task(self) -> Task:
+        """Returns any task whose interval it is."""
+        self.finished += 1
+        due = [
+            task for task, (first, last) in zip(self.tasks, self.intervals) if first <= self.finished < last
+        ]
+        if not due:
+            raise EndOfStream(f"IntervalTaskScheduler: no task is due after {self.finished} instances.")
+        return self.rng.choice(due)
+
+
+def _name(task: Task) -> str:
+    return type(task).__name__

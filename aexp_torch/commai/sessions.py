@@ -1,0 +1,259 @@
+"""Sessions: many conversations at once, each with its own tasks, scheduler and generator.
+
+The environment speaks first. In every step each lane hears a symbol and says the next; Python runs for a lane only when
+something happens in it: a symbol that its task waits for, the end of its time, the end of what it had to say.
+
+Two rules of conversation: those of CommAI-env (symbols of eight bits, a new message takes the place of the old one, what
+is said after the end is not heard) and those of the General AI Challenge (bytes, messages queue, the next instance begins at
+once, a reward in every step).
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from aexp_torch.commai.channels import SPACE, Channels
+from aexp_torch.commai.results import Results
+from aexp_torch.commai.task import Task
+from aexp_torch.commai.world import World
+
+__all__ = ["BITS", "BYTES", "Rules", "Sessions"]
+
+NEVER = np.iinfo(np.int64).max
+NONE_LANE = -1
+PERIOD = ord(".")
+NONE = np.float32(np.nan)  # no reward in this step
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Says how a conversation goes.
+
+    Args:
+      steps: the environment's steps for one symbol.
+      encoding: of texts.
+      appends: messages queue.
+      hears_after_end: what is said while the feedback is spoken still counts.
+      switches_at_once: an instance that ends without a word is followed by the next in the same step.
+    """
+
+    steps: int
+    encoding: str
+    appends: bool
+    hears_after_end: bool
+    switches_at_once: bool
+
+
+BITS = Rules(steps=8, encoding="utf-8", appends=False, hears_after_end=False, switches_at_once=False)
+BYTES = Rules(steps=1, encoding="latin-1", appends=True, hears_after_end=True, switches_at_once=True)
+
+
+class Sessions:
+    """Runs N conversations.
+
+    Args:
+      schedulers: one for each lane, with tasks of its own.
+      rules: how a conversation goes.
+      seeds: one for each lane.
+      max_reward_per_task: what all instances of a task may earn together in a lane; from then on it pays nothing.
+      on_task: called as `on_task(lane, name)` when an instance begins.
+    """
+
+    def __init__(
+        self,
+        schedulers: Sequence[Any],
+        rules: Rules,
+        seeds: Sequence[int],
+        max_reward_per_task: float = float("inf"),
+        on_task: Callable[[int, str], Any] | None = None,
+    ):
+        count = len(schedulers)
+        self.schedulers, self.rules, self.on_task = schedulers, rules, on_task
+        self.max_reward_per_task = max_reward_per_task
+        self.rngs = [random.Random(seed) for seed in seeds]
+        self.channels = Channels(count, rules.appends)
+        self.results = Results()
+        self.tasks: list[Task | None] = [None] * count
+        self.time = np.zeros(count, np.int64)  # steps of the instance
+        self._deadline = np.full(count, NEVER)
+        self._ended = np.zeros(count, bool)
+        self._separated = np.zeros(count, bool)  # the space between two instances has been said
+        self._no_separator = np.zeros(count, bool)
+        self._wakes = np.zeros((count, 256), bool)  # the symbols at which the task is asked
+        self._blots = np.zeros(count, bool)
+        self._strict = np.zeros(count, bool)  # who speaks out of turn is punished
+        self.to_wait = np.zeros(count, np.int64)  # symbols until the answer may begin
+        self.streak = np.zeros(count, np.int64)  # right answers in a row
+        self._stored: list[float] = [0.0] * count  # the reward at the end of the instance
+        self._immediate = np.full(count, NONE)  # a reward that comes with the next symbol
+        self._earned = np.zeros(count)  # by the task under way
+        self._earned_by: list[dict[str, float]] = [{} for _ in range(count)]  # by the name of a task, at its last end
+        self._result = np.zeros(count, bool)
+        self._worlds: list[World | None] = [None] * count
+        self._timing_out = NONE_LANE
+        self._lanes = np.arange(count)
+        for scheduler, rng in zip(schedulers, self.rngs, strict=True):
+            scheduler.rng = rng
+
+    def step(self, symbols: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Hears a symbol in every lane, and says the next.
+
+        Args:
+          symbols: uint8 [N]; None at the beginning.
+
+        Returns:
+          What is said, uint8 [N]; and the rewards, float32 [N], NaN where there is none.
+        """
+        channels, rules = self.channels, self.rules
+        reward = np.full(len(self.tasks), NONE)
+        if symbols is None:
+            for lane in range(len(self.tasks)):
+                self._switch(lane)
+            return self._emit(reward)
+        ended, empty = self._ended, channels.empty()
+        over = ended & empty
+        closing = over & (self._separated | self._no_separator)
+        late = empty & ~ended & (self.time >= self._deadline)
+        listening = ~over if rules.hears_after_end else ~(ended | late)
+        speaking = channels.speaking()
+        heeded = listening
+        if self._strict.any():
+            strict = self._strict & listening
+            self.to_wait -= strict
+            rude = strict & speaking & (symbols != SPACE)
+            if rude.any():
+                self._earn(rude, -1.0)
+                self.streak[rude] = 0
+            heeded = listening & ~(strict & (speaking | (self.to_wait > 1)))
+        channels.hear(symbols, heeded)
+        events = heeded & self._wakes[self._lanes, symbols]
+        separate = over & ~closing
+        if separate.any():
+            channels.say_space(separate)
+            self._separated |= separate
+        for lane in np.flatnonzero(events | late | closing).tolist():
+            if late[lane]:
+                self._time_out(lane)
+            if events[lane]:
+                self._hear(lane)
+            if closing[lane]:
+                reward[lane] = self._switch(lane)
+            elif rules.switches_at_once and self._ended[lane] and not ended[lane] and channels.empty()[lane]:
+                self._switch(lane)
+        blotted = heeded & self._blots & channels.speaking() & (symbols != SPACE)
+        if blotted.any():
+            channels.blot(blotted)
+        return self._emit(reward)
+
+    def _emit(self, reward: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self.time += self.rules.steps
+        now = np.isnan(reward) & ~np.isnan(self._immediate)
+        if now.any():
+            reward[now] = self._immediate[now]
+            self._immediate[now] = NONE
+        return self.channels.emit(), reward
+
+    def _earn(self, lanes: np.ndarray, reward: float) -> None:
+        """Has rewards come with the next symbol; a task that has earned enough pays nothing."""
+        self._immediate[lanes] = np.where(self._earned[lanes] < self.max_reward_per_task, reward, 0.0)
+        self._earned[lanes] += self._immediate[lanes]
+
+    def _hear(self, lane: int) -> None:
+        task, world = self.tasks[lane], self._worlds[lane]
+        text = self.channels.text(lane).decode(self.rules.encoding, "ignore")
+        was_over = bool(self._ended[lane])
+        if world is not None and text.endswith("."):
+            world.hear(text)
+        if was_over or not self._ended[lane]:
+            task.hear(text)
+
+    def _time_out(self, lane: int) -> None:
+        self._timing_out = lane
+        self.tasks[lane].time_out()
+        self._timing_out = NONE_LANE
+        self._ended[lane] = True
+
+    def _switch(self, lane: int) -> float:
+        """Ends the instance and begins the next; returns the reward of the one that ends."""
+        task, scheduler = self.tasks[lane], self.schedulers[lane]
+        reward = 0.0
+        if task is not None:
+            task.end()
+            reward = self._stored[lane] if self._earned[lane] < self.max_reward_per_task else 0.0
+            self._earned[lane] += reward
+            self._close(lane, type(task).__name__)
+            scheduler.result(self._result[lane])
+        task = scheduler.next_task()
+        self._begin(lane, task)
+        return reward
+
+    def _close(self, lane: int, name: str) -> None:
+        """Books an instance that is over."""
+        earned = self._earned_by[lane]
+        gained = float(self._earned[lane]) - earned.get(name, 0.0)
+        earned[name] = float(self._earned[lane])
+        self.results.add(name, bool(self._result[lane]), gained, int(self.time[lane]))
+
+    def _begin(self, lane: int, task: Task) -> None:
+        name = type(task).__name__
+        self.tasks[lane] = task
+        if task.world is not self._worlds[lane]:
+            self._worlds[lane] = task.world
+            if task.world is not None:
+                task.world.begin(self, lane)
+        self.channels.clear(lane)
+        self.time[lane] = self.to_wait[lane] = self.streak[lane] = 0
+        self._ended[lane] = self._separated[lane] = False
+        self._stored[lane], self._result[lane] = 0.0, False
+        self._earned[lane] = self._earned_by[lane].get(name, 0.0)
+        self._no_separator[lane], self._strict[lane] = not task.separator, not task.patient
+        self._blots[lane] = task.blots
+        self._listen(lane, task)
+        task.lane, task.sessions, task.rng = lane, self, self.rngs[lane]
+        task.start()
+        self._deadline[lane] = task.max_time
+        self.results.begin(name)
+        if self.on_task is not None:
+            self.on_task(lane, name)
+
+    def _listen(self, lane: int, task: Task) -> None:
+        """Sets the symbols at which a task is asked."""
+        if task.hears is None:
+            self._wakes[lane] = True
+        else:
+            self._wakes[lane] = False
+            self._wakes[lane, list(task.hears)] = True
+        if task.world is not None:
+            self._wakes[lane, PERIOD] = True
+
+    # What a task does.
+
+    def say(self, lane: int, text: str, priority: int = 1) -> None:
+        """Says something; nothing new when the time is over, so that it can end."""
+        late = self.time[lane] >= self._deadline[lane] and lane != self._timing_out
+        if not late or self._ended[lane]:
+            self.channels.say(lane, text.encode(self.rules.encoding), priority)
+
+    def finish(self, lane: int, reward: float, result: bool, text: str) -> None:
+        """Ends the instance under way; a second call does nothing."""
+        if self._ended[lane]:
+            return
+        self._ended[lane], self._stored[lane], self._result[lane] = True, reward, result
+        if text:
+            self.say(lane, text)
+
+    def reward_now(self, lane: int, reward: float) -> None:
+        """Gives a reward with the next symbol."""
+        self._earn(np.array([lane]), reward)
+
+    def look(self, lane: int) -> None:
+        """Tells the task under way that its world has changed."""
+        if not self._ended[lane]:
+            self.tasks[lane].look()
+
+    def skip(self, lane: int) -> None:
+        """Has the instance time out."""
+        self.time[lane] = max(self.time[lane], self._deadline[lane])
