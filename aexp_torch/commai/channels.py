@@ -61,6 +61,14 @@ class Channels:
             self._word[lane] = start + stripped - 1
         return True
 
+    def say_symbols(self, rows: np.ndarray, symbols: np.ndarray) -> None:
+        """Says the same number of symbols (uint8 [M, W]) in lanes (int64 [M]) that have nothing else to say."""
+        width = symbols.shape[1]
+        self._out[rows, :width] = symbols
+        self.head[rows], self.tail[rows], self._priority[rows] = 0, width, 0
+        words = np.where(symbols != SPACE, np.arange(width), -1)
+        self._word[rows] = words.max(1)
+
     def say_space(self, lanes: np.ndarray) -> None:
         """Says a space in lanes (bool [N]) that have nothing else to say."""
         self._out[lanes, 0] = SPACE

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from aexp_torch.commai.channels import SPACE, Channels
+from aexp_torch.commai.drills import Drills
 from aexp_torch.commai.results import Results
 from aexp_torch.commai.task import Task
 from aexp_torch.commai.world import World
@@ -25,6 +26,7 @@ __all__ = ["BITS", "BYTES", "Rules", "Sessions"]
 NEVER = np.iinfo(np.int64).max
 NONE_LANE = -1
 PERIOD = ord(".")
+IN_A_ROW = 10  # right answers that end an instance of a micro-task
 NONE = np.float32(np.nan)  # no reward in this step
 
 
@@ -87,6 +89,8 @@ class Sessions:
         self._strict = np.zeros(count, bool)  # who speaks out of turn is punished
         self.to_wait = np.zeros(count, np.int64)  # symbols until the answer may begin
         self.streak = np.zeros(count, np.int64)  # right answers in a row
+        self.asked = np.zeros(count, np.int64)  # questions that were answered
+        self.drills = Drills(count)
         self._stored: list[float] = [0.0] * count  # the reward at the end of the instance
         self._immediate = np.full(count, NONE)  # a reward that comes with the next symbol
         self._earned = np.zeros(count)  # by the task under way
@@ -113,7 +117,7 @@ class Sessions:
             for lane in range(len(self.tasks)):
                 self._switch(lane)
             return self._emit(reward)
-        ended, empty = self._ended, channels.empty()
+        ended, empty = self._ended.copy(), channels.empty()
         over = ended & empty
         closing = over & (self._separated | self._no_separator)
         late = empty & ~ended & (self.time >= self._deadline)
@@ -130,6 +134,8 @@ class Sessions:
             heeded = listening & ~(strict & (speaking | (self.to_wait > 1)))
         channels.hear(symbols, heeded)
         events = heeded & self._wakes[self._lanes, symbols]
+        if self.drills.active.any():
+            events &= ~self._drill(symbols, heeded & self.drills.active)
         separate = over & ~closing
         if separate.any():
             channels.say_space(separate)
@@ -148,6 +154,30 @@ class Sessions:
             channels.blot(blotted)
         return self._emit(reward)
 
+    def _drill(self, symbols: np.ndarray, lanes: np.ndarray) -> np.ndarray:
+        """Judges answers of one symbol and asks what comes next; returns the lanes (bool [N]) where nothing else is due."""
+        drills = self.drills
+        rows = np.flatnonzero(lanes)
+        right = symbols[rows] == drills.right[rows, drills.place[rows]]
+        streak = self.streak[rows] = np.where(right, self.streak[rows] + 1, 0)
+        asked = self.asked[rows] = self.asked[rows] + 1
+        drills.place[rows] += 1
+        self._earn(rows, np.where(right, 1.0, -1.0))
+        stays = (streak < IN_A_ROW) & (asked <= drills.limit[rows]) & (drills.place[rows] < drills.right.shape[1])
+        rows = rows[stays]
+        place = drills.place[rows]
+        question = drills.ask[rows, place]
+        told = drills.tells[rows]
+        self.channels.say_symbols(rows[~told], question[~told, None])
+        if told.any():
+            answer = drills.right[rows, place - 1]
+            self.channels.say_symbols(rows[told], np.stack([answer, question], 1)[told])
+        self.to_wait[rows] = 1
+        self.channels.length[rows] = 0
+        done = np.zeros_like(lanes)
+        done[rows] = True
+        return done
+
     def _emit(self, reward: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self.time += self.rules.steps
         now = np.isnan(reward) & ~np.isnan(self._immediate)
@@ -156,7 +186,7 @@ class Sessions:
             self._immediate[now] = NONE
         return self.channels.emit(), reward
 
-    def _earn(self, lanes: np.ndarray, reward: float) -> None:
+    def _earn(self, lanes: np.ndarray, reward: float | np.ndarray) -> None:
         """Has rewards come with the next symbol; a task that has earned enough pays nothing."""
         self._immediate[lanes] = np.where(self._earned[lanes] < self.max_reward_per_task, reward, 0.0)
         self._earned[lanes] += self._immediate[lanes]
@@ -165,9 +195,9 @@ class Sessions:
         task, world = self.tasks[lane], self._worlds[lane]
         text = self.channels.text(lane).decode(self.rules.encoding, "ignore")
         was_over = bool(self._ended[lane])
-        if world is not None and text.endswith("."):
+        if world is not None and not was_over and text.endswith("."):
             world.hear(text)
-        if was_over or not self._ended[lane]:
+        if not was_over and not self._ended[lane]:
             task.hear(text)
 
     def _time_out(self, lane: int) -> None:
@@ -205,7 +235,8 @@ class Sessions:
             if task.world is not None:
                 task.world.begin(self, lane)
         self.channels.clear(lane)
-        self.time[lane] = self.to_wait[lane] = self.streak[lane] = 0
+        self.time[lane] = self.to_wait[lane] = self.streak[lane] = self.asked[lane] = 0
+        self.drills.stop(lane)
         self._ended[lane] = self._separated[lane] = False
         self._stored[lane], self._result[lane] = 0.0, False
         self._earned[lane] = self._earned_by[lane].get(name, 0.0)
@@ -248,6 +279,19 @@ class Sessions:
     def reward_now(self, lane: int, reward: float) -> None:
         """Gives a reward with the next symbol."""
         self._earn(np.array([lane]), reward)
+
+    def ask(self, lane: int, question: str) -> None:
+        """Asks something; the answer begins with the reply to its last symbol."""
+        self.say(lane, question)
+        self.channels.forget(lane)
+        self.to_wait[lane] = len(question)
+        self.drills.stop(lane)
+
+    def judged(self, lane: int, right: bool) -> None:
+        """Rewards an answer, and counts it."""
+        self.reward_now(lane, 1.0 if right else -1.0)
+        self.streak[lane] = self.streak[lane] + 1 if right else 0
+        self.asked[lane] += 1
 
     def look(self, lane: int) -> None:
         """Tells the task under way that its world has changed."""

@@ -1,7 +1,9 @@
 """The words that tasks share: how the environment praises, blames and counts, and which names there are."""
 
+import functools
 import random
 from collections.abc import Sequence
+from importlib import resources
 
 __all__ = [
     "NEGATIVE",
@@ -53,3 +55,9 @@ def enumerated(items: Sequence[str], separator: str = ", ", last: str = " and ")
     """Returns items one after the other, the last one joined by another word."""
     head, tail = items[:-1], items[-1]
     return f"{separator.join(head)}{last}{tail}" if head else tail
+
+
+@functools.cache
+def dictionary() -> tuple[str, ...]:
+    """Returns English words, about the most frequent first."""
+    return tuple((resources.files("aexp_torch.commai") / "words.txt").read_text().split())

@@ -1,0 +1,42 @@
+"""Drills: questions and answers of one symbol, prepared in advance, so that they are judged without asking the task."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+__all__ = ["Drills"]
+
+LENGTH = 64
+
+
+class Drills:
+    """Holds, for each of N lanes, the next questions and their answers.
+
+    Attributes:
+      active: bool [N].
+      ask: uint8 [N, LENGTH], the questions; the first has been asked.
+      right: uint8 [N, LENGTH], the answers.
+      tells: bool [N]: the right answer is said before the next question.
+      place: int64 [N]: the question that is being answered.
+      limit: int64 [N]: when more questions than this were asked, the task has to look.
+    """
+
+    def __init__(self, num_lanes: int):
+        self.active, self.tells = np.zeros(num_lanes, bool), np.zeros(num_lanes, bool)
+        self.ask, self.right = np.zeros((2, num_lanes, LENGTH), np.uint8)
+        self.place, self.limit = np.zeros((2, num_lanes), np.int64)
+
+    def start(self, lane: int, pairs: Sequence[tuple[str, str]], tells: bool, limit: int) -> None:
+        """Takes LENGTH questions with their answers; the first is being asked."""
+        self.ask[lane] = np.frombuffer("".join(question for question, _ in pairs).encode("latin-1"), np.uint8)
+        self.right[lane] = np.frombuffer("".join(answer for _, answer in pairs).encode("latin-1"), np.uint8)
+        self.active[lane], self.tells[lane], self.place[lane], self.limit[lane] = True, tells, 0, limit
+
+    def stop(self, lane: int) -> None:
+        """Ends a lane's drill."""
+        self.active[lane] = False
+
+    def answered(self, lane: int) -> tuple[str, str]:
+        """Returns the question that was answered last, and its answer."""
+        place = self.place[lane] - 1
+        return chr(self.ask[lane, place]), chr(self.right[lane, place])

@@ -1,0 +1,519 @@
+"""General AI Challenge, round 1: the 40 micro-tasks, from one symbol that is always right to invented words for known ones."""
+
+import string
+
+from aexp_torch.commai.tasks.questions import MappingTask, MicroTask
+from aexp_torch.commai.words import dictionary, enumerated
+
+LETTERS, DIGITS = string.ascii_lowercase, string.digits
+PUNCTUATION = ' !":?.,;'
+SYMBOLS = string.ascii_letters + DIGITS + " ,.!;?-"
+
+
+class Micro1Task(MicroTask):
+    """Ten symbols are asked, one symbol is always the answer."""
+
+    hears = None
+
+    def begin(self) -> None:
+        """Draws the symbols, and the answer among them."""
+        self.symbols = self.rng.sample(SYMBOLS, 10)
+        self.right = self.pick(*self.symbols)
+        self.wrong, self.known = 0, False
+
+    def ask(self) -> tuple[str, str]:
+        """Asks any."""
+        return self.pick(*self.symbols), self.right
+
+    def note(self, right: bool) -> None:
+        """Counts wrong answers until the first right one."""
+        self.known |= right
+        self.wrong += not right
+
+    def should_know(self) -> bool:
+        """After a right answer, or when all others were wrong."""
+        return self.known or self.wrong > len(SYMBOLS)
+
+
+class Micro2Task(MappingTask):
+    """Punctuation is to be echoed, four letters all have the same answer."""
+
+    tells = False
+
+    def draw(self) -> dict[str, str]:
+        """Draws the letters and their answer."""
+        letters = self.rng.sample(LETTERS, 4)
+        self.wrong, self.known = 0, False
+        return {mark: mark for mark in PUNCTUATION} | dict.fromkeys(letters, self.pick(*letters))
+
+    def note(self, right: bool) -> None:
+        """Counts wrong answers until the first right one to a letter."""
+        self.known |= right and self.question in LETTERS
+        self.wrong += not right
+
+    def should_know(self) -> bool:
+        """After a right answer to a letter, or when all letters were tried."""
+        return self.known or self.wrong > len(LETTERS)
+
+
+class Micro3Task(MappingTask):
+    """Punctuation is to be echoed, four letters are permuted."""
+
+    tells = False
+    options = len(LETTERS)
+
+    def draw(self) -> dict[str, str]:
+        """Draws the permutation."""
+        letters = self.rng.sample(LETTERS, 4)
+        return {mark: mark for mark in PUNCTUATION} | dict(zip(letters, self.rng.sample(letters, 4)))
+
+    def begin(self) -> None:
+        """Takes punctuation for known."""
+        super().begin()
+        self.unknown |= dict.fromkeys(PUNCTUATION, 1)
+
+
+class Micro4Task(MappingTask):
+    """Everything is to be echoed."""
+
+    tells = False
+    options = 1
+
+    def draw(self) -> dict[str, str]:
+        """Draws the letters."""
+        return {symbol: symbol for symbol in [*PUNCTUATION, *self.rng.sample(LETTERS, 4)]}
+
+
+class Micro5Task(MappingTask):
+    """Numbers stand for numbers: a table that the feedback tells.
+
+    Attributes:
+      key_length: the shortest and longest key; (1, 1): each digit.
+      length: the shortest and longest answer, without its period; None: a permutation of the digits.
+      period: the answer ends with one.
+      prefix: random digits before the answer in the feedback, at least and at most.
+    """
+
+    after_question, after_feedback = ".", ";"
+    key_length: tuple[int, int] = (1, 1)
+    length: tuple[int, int] | None = (1, 1)
+    period = True
+    prefix: tuple[int, ...] = (0, 0)
+
+    def draw(self) -> dict[str, str]:
+        """Draws keys and answers."""
+        keys = list(DIGITS) if self.key_length == (1, 1) else [self._digits(*self.key_length) for _ in range(10)]
+        if self.length is None:
+            return dict(zip(keys, self.rng.sample(DIGITS, 10)))
+        return {key: self._digits(*self.length) + "." * self.period for key in keys}
+
+    def _digits(self, least: int, most: int) -> str:
+        return "".join(self.rng.choices(DIGITS, k=self.rng.randint(least, most)))
+
+    def hint(self, right: bool) -> str:
+        """Returns the answer, after random digits."""
+        return self._digits(*self.prefix) + self.answer
+
+
+class Micro5Sub1Task(Micro5Task):
+    """`3` `9`, said one after the other."""
+
+    after_question = after_feedback = ""
+    length, period = None, False
+
+
+class Micro5Sub2Task(Micro5Task):
+    """`3` `9;`."""
+
+    after_question = ""
+    length, period = None, False
+
+
+class Micro5Sub3Task(Micro5Task):
+    """`3.` `9;`."""
+
+    length, period = None, False
+
+
+class Micro5Sub4Task(Micro5Task):
+    """`5.` `83;`."""
+
+    length, period = (2, 2), False
+
+
+class Micro5Sub5Task(Micro5Task):
+    """`5.` `8.;`."""
+
+
+class Micro5Sub6Task(Micro5Task):
+    """`5.` `8.;`, without the period after a right answer."""
+
+    def hint(self, right: bool) -> str:
+        """Returns the answer."""
+        return self.answer.removesuffix(".") if right else self.answer
+
+
+class Micro5Sub7Task(Micro5Task):
+    """Answers of one or two digits."""
+
+    length = (1, 2)
+
+
+class Micro5Sub8Task(Micro5Task):
+    """Keys of two digits."""
+
+    key_length = (2, 2)
+
+
+class Micro5Sub9Task(Micro5Task):
+    """Keys of one or two digits."""
+
+    key_length = (1, 2)
+
+
+class Micro5Sub10Task(Micro5Task):
+    """A random digit stands before the answer in the feedback."""
+
+    prefix = (1, 1)
+
+
+class Micro5Sub11Task(Micro5Task):
+    """A random digit may stand before the answer in the feedback."""
+
+    prefix = (0, 1)
+
+
+class Micro5Sub12Task(Micro5Task):
+    """Answers of three to five digits."""
+
+    length = (3, 5)
+
+
+class Micro5Sub13Task(Micro5Task):
+    """Keys of three to five digits."""
+
+    key_length = (3, 5)
+
+
+class Micro5Sub14Task(Micro5Task):
+    """Two to four random digits stand before the answer in the feedback."""
+
+    prefix = (2, 4)
+
+
+class Micro5Sub15Task(Micro5Task):
+    """Answers of one to five digits."""
+
+    length = (1, 5)
+
+
+class Micro5Sub16Task(Micro5Task):
+    """Keys of one to five digits."""
+
+    key_length = (1, 5)
+
+
+class Micro5Sub17Task(Micro5Task):
+    """Keys and answers of one to five digits."""
+
+    key_length = length = (1, 5)
+
+
+class Micro5Sub18Task(Micro5Task):
+    """Keys and answers of one to ten digits."""
+
+    key_length = length = (1, 10)
+
+
+class SentenceTask(MicroTask):
+    """Asks in words; the answer ends with the first period."""
+
+    words = ("good job!", "wrong!")
+    tells_when_right = False
+
+    def feedback(self, right: bool) -> str:
+        """Praises, or blames and tells the answer."""
+        praise, blame = self.words
+        if right and not self.tells_when_right:
+            return f"{praise} ;"
+        return f"{praise if right else blame} {self.told()};"
+
+    def told(self) -> str:
+        """Returns the answer as it is told."""
+        return self.answer
+
+
+class KeyedTask(SentenceTask):
+    """Asks for the values of a table in sentences; what was asked once is known.
+
+    A subclass implements `draw` and `sentence`.
+    """
+
+    failed_tolerance = 2.0
+
+    def draw(self) -> dict[str, str]:
+        """Returns `{key: answer}`."""
+        raise NotImplementedError
+
+    def sentence(self, key: str) -> str:
+        """Returns the question about a key."""
+        raise NotImplementedError
+
+    def begin(self) -> None:
+        """Draws the table."""
+        self.table = self.draw()
+        self.unseen, self.queue = list(self.table), []
+
+    def ask(self) -> tuple[str, str]:
+        """Asks for each key as often as there are keys, in any order, then again."""
+        if not self.queue:
+            self.queue = [key for key in self.table for _ in self.table]
+            self.rng.shuffle(self.queue)
+        self.key = self.queue.pop()
+        return self.sentence(self.key), self.table[self.key]
+
+    def note(self, right: bool) -> None:
+        """Takes a key that was asked for seen."""
+        self.unseen = [key for key in self.unseen if key != self.key]
+
+    def should_know(self) -> bool:
+        """Tells whether all keys were seen."""
+        return not self.unseen
+
+
+class Micro6Task(KeyedTask):
+    """`random_map: never.`: `we.`."""
+
+    def draw(self) -> dict[str, str]:
+        """Draws eight words, and a word for each."""
+        common = dictionary()[:200]
+        return dict(zip(self.rng.sample(common, 8), [f"{word}." for word in self.rng.sample(common, 8)]))
+
+    def sentence(self, key: str) -> str:
+        """Returns the question."""
+        return f"random_map: {key}."
+
+
+class Micro7Sub1Task(SentenceTask):
+    """`say: k.`: `k.`."""
+
+    words = ("correct!", "false!")
+    tells_when_right = True
+
+    def phrase(self) -> str:
+        """Returns what is to be said."""
+        return self.pick(*LETTERS)
+
+    def ask(self) -> tuple[str, str]:
+        """Asks to say something."""
+        phrase = self.phrase()
+        return f"say: {phrase}.", f"{phrase}."
+
+
+class Micro7Sub2Task(Micro7Sub1Task):
+    """`say: win.`: `win.`."""
+
+    def phrase(self) -> str:
+        """Returns a word."""
+        return self.rng.choice(dictionary())
+
+
+class Micro7Sub3Task(Micro7Sub1Task):
+    """`say: win change.`: `win change.`."""
+
+    def phrase(self) -> str:
+        """Returns two words."""
+        return " ".join(self.rng.choices(dictionary(), k=2))
+
+
+class Micro8Task(Micro7Sub1Task):
+    """`say:   e   u.`: `e u.`."""
+
+    def ask(self) -> tuple[str, str]:
+        """Asks to say two letters without the spaces around them."""
+        spaces = [" " * self.rng.randint(0, 6) for _ in range(3)]
+        letters = self.rng.choices(LETTERS, k=2)
+        text = f"{spaces[0]}{letters[0]}{spaces[1]}{letters[1]}{spaces[2]}."
+        return f"say: {text}", " ".join(text.split())
+
+
+class Micro9Sub1Task(SentenceTask):
+    """`spell: x.`: `x .`."""
+
+    tells_when_right = True
+
+    def ask(self) -> tuple[str, str]:
+        """Asks to spell a letter."""
+        letter = self.pick(*LETTERS)
+        return f"spell: {letter}.", f"{letter} ."
+
+
+class Micro9Sub2Task(SentenceTask):
+    """`spell: win.`: `w i n .`."""
+
+    tells_when_right = True
+
+    def ask(self) -> tuple[str, str]:
+        """Asks to spell a word."""
+        word = self.rng.choice(dictionary())
+        return f"spell: {word}.", " ".join(f"{word}.")
+
+
+class Micro9Sub3Task(SentenceTask):
+    """`interleave: win by -.`: `w-i-n.`."""
+
+    tells_when_right = True
+
+    def ask(self) -> tuple[str, str]:
+        """Asks to put a symbol between letters."""
+        word, joint = self.rng.choice(dictionary()), self.pick("-", "#", ",")
+        return f"interleave: {word} by {joint}.", f"{joint.join(word)}."
+
+
+class Micro10Task(SentenceTask):
+    """`say: win say: change.`: `win change.`."""
+
+    def ask(self) -> tuple[str, str]:
+        """Asks to say two or three words."""
+        words = self.rng.choices(self.vocabulary(), k=self.pick(2, 3))
+        return f"{' '.join(f'say: {word}' for word in words)}.", f"{' '.join(words)}."
+
+    def vocabulary(self) -> tuple[str, ...]:
+        """Returns the words to draw from."""
+        return dictionary()
+
+
+class Micro11Task(SentenceTask):
+    """`say: ac say: bc concatenate:.`: `acbc.`."""
+
+    def ask(self) -> tuple[str, str]:
+        """Asks to do something with two words."""
+        first, second = (self.pick("ab", "ac", "ad", "bc", "bd", "cd") for _ in range(2))
+        operation = self.pick("reverse", "concatenate", "interleave")
+        answer = {
+            "reverse": f"{second} {first}",
+            "concatenate": first + second,
+            "interleave": "".join(a + b for a, b in zip(first, second)),
+        }[operation]
+        return f"say: {first} say: {second} {operation}:.", f"{answer}."
+
+
+class Micro12Task(SentenceTask):
+    """`say: acd say: d exclude:.`: `ac.`."""
+
+    def ask(self) -> tuple[str, str]:
+        """Asks to add a letter to a word, or to take it away."""
+        word, letter = self.pick("abc", "acd", "adc", "bcd", "bda", "cdb"), self.pick(*"abcd")
+        operation = self.pick("union", "exclude")
+        without = word.replace(letter, "")
+        union = word if letter in word else word + letter
+        return f"say: {word} say: {letter} {operation}:.", f"{union if operation == 'union' else without}."
+
+
+class Micro13Sub1Task(SentenceTask):
+    """` say: x or y but not z.`: one of several answers."""
+
+    def ask(self) -> tuple[str, str]:
+        """Asks in one of four forms."""
+        self.form = self.pick("and", "or", "not", "but not")
+        self.x, self.y, self.z = self.pick(*"abcde"), self.pick(*"abcde"), ""
+        if self.form == "and":
+            return f" say: {self.x} and {self.y}.", f"{self.x}{self.y}."
+        if self.form == "or":
+            return f" say: {self.x} or {self.y}.", f"{self.pick(self.x, self.y)}."
+        if self.form == "not":
+            others = [letter for letter in "abcde" if letter != self.x]
+            return f" say: anything and not {self.x}.", self.pick(*others)
+        self.x, self.y, third = self.rng.sample("abcde", 3)
+        self.z = self.pick(self.x, self.y, third)
+        allowed = [letter for letter in (self.x, self.y) if letter != self.z]
+        return f" say: {self.x} or {self.y} but not {self.z}.", self.pick(*allowed)
+
+    def judge(self, text: str) -> bool | None:
+        """Takes, as the original does, any end of the answer to `and`."""
+        said = text.removesuffix(".")
+        if self.form == "and":
+            return text in self.answer
+        if self.form == "not":
+            return len(said) > 0 and self.x not in text
+        either = said in (self.x, self.y, self.x + self.y, self.y + self.x)
+        return either and not (self.z and self.z in said)
+
+
+class Micro13Sub2Task(SentenceTask):
+    """`say: bqg or c or nc.`: `c.`."""
+
+    def ask(self) -> tuple[str, str]:
+        """Asks for all of several words, or any."""
+        self.clauses = ["".join(self.rng.sample(LETTERS, self.rng.randint(1, 3))) for _ in range(self.rng.randint(2, 4))]
+        self.all = self.pick(True, False)
+        question = f"say: {(' and ' if self.all else ' or ').join(self.clauses)}."
+        return question, f"{''.join(self.clauses)}." if self.all else self.pick(*self.clauses)
+
+    def judge(self, text: str) -> bool | None:
+        """Takes all clauses in order, or an answer with one of them."""
+        return text == self.answer if self.all else any(clause in text for clause in self.clauses)
+
+
+class Micro14Task(SentenceTask):
+    """`after k comes what:.`: `l.`."""
+
+    def ask(self) -> tuple[str, str]:
+        """Asks for the next letter."""
+        place = self.rng.randrange(25)
+        return f"after {LETTERS[place]} comes what:.", f"{LETTERS[place + 1]}."
+
+
+UNITS = "zero one two three four five six seven eight nine".split()
+ORDINALS = "first second third fourth fifth sixth seventh eighth ninth".split()
+TENS = "ten twenty thirty forty fifty sixty seventy eighty ninety".split()
+TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
+
+
+class Micro15Task(KeyedTask):
+    """`say next after: seventy.`: `eighty.`."""
+
+    def draw(self) -> dict[str, str]:
+        """Draws a row of numbers, often backwards."""
+        row = self.pick(UNITS, ORDINALS, TENS, TEENS)
+        row = row[::-1] if self.rng.random() < 2 / 3 else row
+        return {item: f"{following}." for item, following in zip(row, row[1:])}
+
+    def sentence(self, key: str) -> str:
+        """Returns the question."""
+        return f"say next after: {key}."
+
+
+class MixedTask(SentenceTask):
+    """Asks, in each instance, what one of several other tasks asks.
+
+    Attributes:
+      kinds: the tasks.
+    """
+
+    kinds: tuple[type[SentenceTask], ...] = ()
+
+    def begin(self) -> None:
+        """Draws the task."""
+        self.kind = self.draw_kind()
+
+    def draw_kind(self) -> int:
+        """Returns a place in `kinds`."""
+        return self.rng.randrange(len(self.kinds))
+
+    def other(self) -> SentenceTask:
+        """Returns the task that is asked for a question."""
+        task = self.kinds[self.kind](None)
+        task.rng = self.rng
+        return task
+
+    def ask(self) -> tuple[str, str]:
+        """Asks what the other task asks."""
+        self.tells_when_right = self.kinds[self.kind].tells_when_right
+        return self.other().ask()
+
+
+class Micro16Task(MixedTask):
+    """Words that are spelt, said one after the other, put together, united."""
+
+    kinds = (Micro9Sub2Task, Micro10Task, Micro11Task, Micro12Task)

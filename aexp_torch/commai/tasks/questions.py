@@ -1,0 +1,167 @@
+"""MicroTask: a quiz of the General AI Challenge, question after question until the rule is known, or clearly is not."""
+
+
+
+
+from aexp_torch.commai.drills import LENGTH
+from aexp_torch.commai.sessions import IN_A_ROW
+from aexp_torch.commai.task import Task
+
+__all__ = ["MappingTask", "MicroTask"]
+
+
+class MicroTask(Task):
+    """Asks until ten answers in a row are right, or so many questions were asked that they should have been.
+
+    Every answer gets +1 or -1 at once; speaking while a question is asked gets -1. From the moment on at which the learner
+    should know the rule, it has `IN_A_ROW * (1 + success_tolerance)` more questions (the soft limit) for the result True.
+    Beyond it the instance goes on, for as many questions again times `failed_tolerance`, with the result False.
+
+    A subclass implements `ask`, and `begin` where an instance has a rule of its own.
+    """
+
+    max_time = 10_000
+    patient = False
+    separator = False
+    blots = False
+    hears: bytes | None = b"."
+    success_tolerance, failed_tolerance = 4.0, 1.0
+    soft: float | None
+    hard: float | None
+    question: str
+    answer: str
+
+    def begin(self) -> None:
+        """Draws what stays the same in an instance."""
+
+    def ask(self) -> tuple[str, str]:
+        """Returns a question and its answer."""
+        raise NotImplementedError
+
+    def judge(self, text: str) -> bool | None:
+        """Tells whether an answer is right; None: it is not complete."""
+        return text == self.answer
+
+    def feedback(self, right: bool) -> str:
+        """Returns what is said after an answer."""
+        return ""
+
+    def note(self, right: bool) -> None:
+        """Takes note of an answer, for `should_know`."""
+
+    def should_know(self) -> bool:
+        """Tells whether the learner has seen enough to know the rule."""
+        return True
+
+    def start(self) -> None:
+        """Begins an instance with its first question."""
+        self.soft = self.hard = None
+        self.begin()
+        self._ask(*self.ask())
+
+    def _ask(self, question: str, answer: str) -> None:
+        self.question, self.answer = question, answer
+        self.sessions.ask(self.lane, question)
+
+    def hear(self, text: str) -> None:
+        """Judges an answer."""
+        if self.sessions.drills.active[self.lane]:
+            self.question, self.answer = self.sessions.drills.answered(self.lane)
+            right = bool(self.sessions.streak[self.lane])
+        else:
+            right = self.judge(text)
+            if right is None:
+                return
+            self.sessions.judged(self.lane, right)
+            self.note(right)
+        if feedback := self.feedback(right):
+            self.say(feedback)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Ends the instance where it is over, or asks the next question."""
+        asked, streak = int(self.sessions.asked[self.lane]), int(self.sessions.streak[self.lane])
+        if streak >= IN_A_ROW:
+            self.end_with(self.soft is None or asked <= self.soft)
+            return
+        if self.soft is None and self.should_know():
+            self.soft = asked + IN_A_ROW * (1 + self.success_tolerance)
+        if self.hard is None and self.soft is not None and asked > self.soft:
+            self.hard = asked * (1 + self.failed_tolerance)
+        if self.hard is not None and asked > self.hard:
+            self.end_with(False)
+            return
+        self._ask(*self.ask())
+        if self.hears is None and self.soft is not None and len(self.question) == len(self.answer) == 1:
+            pairs = [(self.question, self.answer), *(self.ask() for _ in range(LENGTH - 1))]
+            limit = self.soft if self.hard is None else self.hard
+            tells = bool(self.feedback(True))
+            self.sessions.drills.start(self.lane, pairs, tells, int(limit))
+
+    def end_with(self, result: bool) -> None:
+        """Ends the instance; that itself pays nothing."""
+        self.sessions.finish(self.lane, 0.0, result, "")
+
+    def time_out(self) -> None:
+        """Ends the instance with the result False."""
+        self.end_with(False)
+
+
+class MappingTask(MicroTask):
+    """Asks for the values of a table that is drawn for each instance, and has to be found out.
+
+    A subclass implements `draw`, which returns the table.
+
+    Attributes:
+      options: wrong answers to a key after which its value should be known, and one more.
+      after_question: said with every question.
+      after_feedback: said with every feedback.
+      tells: the right answer is the feedback.
+    """
+
+    hears = None
+    options = 2
+    after_question = after_feedback = ""
+    tells = True
+    table: dict[str, str]
+
+    def draw(self) -> dict[str, str]:
+        """Returns `{question: answer}`."""
+        raise NotImplementedError
+
+    def begin(self) -> None:
+        """Draws the table."""
+        self.table = self.draw()
+        self.unknown = dict.fromkeys(self.table, self.options)
+        self._queue: list[str] = []
+
+    def ask(self) -> tuple[str, str]:
+        """Asks for each key as often as there are keys, in any order, then again."""
+        if not self._queue:
+            self._queue = [key for key in self.table for _ in self.table]
+            self.rng.shuffle(self._queue)
+        key = self._queue.pop()
+        return key + self.after_question, self.table[key]
+
+    def judge(self, text: str) -> bool | None:
+        """Waits for as many symbols as the answer has."""
+        return None if len(text) < len(self.answer) else text == self.answer
+
+    def feedback(self, right: bool) -> str:
+        """Tells the right answer."""
+        return f"{self.hint(right)}{self.after_feedback}" if self.tells else ""
+
+    def hint(self, right: bool) -> str:
+        """Returns the feedback proper."""
+        return self.answer
+
+    def note(self, right: bool) -> None:
+        """Counts how many values each key may still have."""
+        key = self.question.removesuffix(self.after_question) if self.after_question else self.question
+        self.unknown[key] = 1 if right else max(self.unknown[key] - 1, 1)
+
+    def should_know(self) -> bool:
+        """Tells whether only one value is left for each key."""
+        return all(options == 1 for options in self.unknown.values())
+
+
