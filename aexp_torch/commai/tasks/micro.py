@@ -1,9 +1,11 @@
 """General AI Challenge, round 1: the 40 micro-tasks, from one symbol that is always right to invented words for known ones."""
 
+import functools
+import re
 import string
 
 from aexp_torch.commai.tasks.questions import MappingTask, MicroTask
-from aexp_torch.commai.words import dictionary, enumerated
+from aexp_torch.commai.words import dictionary
 
 LETTERS, DIGITS = string.ascii_lowercase, string.digits
 PUNCTUATION = ' !":?.,;'
@@ -517,3 +519,64 @@ class Micro16Task(MixedTask):
     """Words that are spelt, said one after the other, put together, united."""
 
     kinds = (Micro9Sub2Task, Micro10Task, Micro11Task, Micro12Task)
+
+SYNONYMS = {
+    "say": ("say", "print", "write"),
+    "and": ("and", "together with", "&", "also"),
+    "or": ("or", "alternative", "/"),
+    "after": ("after", "behind", "next"),
+    "union": ("union", "consolidate", "joint"),
+    "exclude": ("exclude", "prohibit", "ignore", "remove"),
+}
+WORD = re.compile(rf"\b({'|'.join(SYNONYMS)})\b")
+
+
+@functools.cache
+def _plain_words(first: int = 0, last: int | None = None) -> tuple[str, ...]:
+    """Returns the words of the dictionary in which no synonym hides."""
+    hidden = [synonym for synonyms in SYNONYMS.values() for synonym in synonyms]
+    return tuple(word for word in dictionary()[first:last] if not any(part in word for part in hidden))
+
+
+class _SayPlainWords(Micro10Task):
+    def vocabulary(self) -> tuple[str, ...]:
+        return _plain_words()
+
+
+class Micro19Task(MixedTask):
+    """Known questions, in which words are replaced by others of the same meaning."""
+
+    failed_tolerance = 2.0
+    kinds = (_SayPlainWords, Micro11Task, Micro12Task, Micro14Task)
+
+    def __init__(self, world=None):
+        super().__init__(world)
+        self.left: list[int] = []
+
+    def draw_kind(self) -> int:
+        """Returns a place in `kinds`, all of them before one comes again."""
+        self.left = self.left or self.rng.sample(range(len(self.kinds)), len(self.kinds))
+        return self.left.pop()
+
+    def ask(self) -> tuple[str, str]:
+        """Asks in other words."""
+        question, answer = super().ask()
+        instead = {word: self.rng.choice(synonyms) for word, synonyms in SYNONYMS.items()}
+        return WORD.sub(lambda found: instead[found[0]], question), answer
+
+
+class Micro20Task(Micro19Task):
+    """`love is as say - love: win love: crowd.`: known questions with an invented word, which is explained."""
+
+    def begin(self) -> None:
+        """Draws a word for each."""
+        super().begin()
+        self.instead = dict(zip(SYNONYMS, self.rng.sample(_plain_words(200, 400), len(SYNONYMS))))
+
+    def ask(self) -> tuple[str, str]:
+        """Asks with one word replaced."""
+        question, answer = MixedTask.ask(self)
+        old = self.rng.choice(sorted(set(WORD.findall(question))))
+        new = self.instead[old]
+        replaced = WORD.sub(lambda found: new if found[0] == old else found[0], question)
+        return f"{new} is as {old} - {replaced}", answer
