@@ -1,10 +1,12 @@
 import sys; sys.path.insert(0,'tests/commai')
 from dialogues import *
-from aexp_torch.commai.tasks import navigation as n
-from aexp_torch.commai.grid_world import GridWorld
-E="How many cucumbers do you have?  nice work. I gave you a cucumber. How many cucumbers do you have now?    good job. Now give the cucumber back to me.                      Good! You gave me a cucumber. How many cucumbers do you have now?     congratulations. How"
-L="                               0.                                                                     one.                                           I give you a cucumber.                                                                 zero."
-for seed in range(400):
-    s=sessions(lambda: n.CountingInventoryGivingTask(GridWorld()), seed)
-    said,r=talk(s,L,len(E))
-    if "cucumbers do" in said[:22] and 'nice work' in said: print(said); print(r); break
+from aexp_torch.commai.tasks import objects as o, counting as c
+for k in [getattr(o,n) for n in o.__all__]+[c.SimpleCountingTask]:
+    s=sessions(k, 3); s.step(None); t=s.tasks[0]; q=''.join(map(chr,s.channels._out[0,:s.channels.tail[0]]))
+    if isinstance(t,o.AllOfTask): a=', '.join(t.answers)+'.'
+    elif isinstance(t,o.AnyOfTask): a=t.answers[0]+'.'
+    elif hasattr(t,'answer'): a=t.answer
+    else: a='yes.' if t.there else 'no.'
+    s=sessions(k,3); said,r=talk(s,' '*len(q)+a,len(q)+len(a)+40); print(k.__name__); print('  '+said); print('  '+' '*len(q)+a); print('  '+r)
+    s=sessions(k,3); said,r=talk(s,' '*len(q)+'spam.',int(len(q)+100)); print('  '+said)
+    s=sessions(k,3); said,r=talk(s,'',520); print('  T '+said[k.max_time//8-3:][:120])
