@@ -205,8 +205,8 @@ class TaskSet4(MiniTask):
 
     def describe(self) -> Description:
         """Draws groups of half of the letters, and forbidden ones of the others."""
-        letters = "".join(self.rng.sample(CAPITALS, 26))
-        forbidden = sum(self.pick(True, False) for _ in range(count := self.rng.randint(1, 3)))
+        letters, count = "".join(self.rng.sample(CAPITALS, 26)), self.rng.randint(1, 3)
+        forbidden = sum(self.pick(True, False) for _ in range(count))
         groups, not_these = self.groups(count - forbidden, letters[:13]), self.groups(forbidden, letters[13:])
         return Description(groups, not_these, True, bool(not_these) or self.pick(True, False))
 
