@@ -59,7 +59,7 @@ class Description:
             text, missing = "", set(self.groups if self.all_of else ())
             while len(text) <= threshold or missing:
                 if self.anything and (not self.groups or rng.random() < 0.3):
-                    text += self._filling(rng)
+                    text = self._filled(rng, text)
                 else:
                     group = rng.choice(sorted(missing) if missing and len(text) > threshold else self.groups)
                     text = chained(rng, text, group)
@@ -68,13 +68,13 @@ class Description:
                 return text
         raise RuntimeError(f"no string fits {self}")
 
-    def _filling(self, rng: random.Random) -> str:
-        """Draws letters of no group, or those of forbidden ones."""
+    def _filled(self, rng: random.Random, text: str) -> str:
+        """Adds letters of no group, or those of forbidden ones where that does no harm."""
         used = set("".join(self.groups + self.forbidden))
-        letters = sorted(set(CAPITALS) - used)
-        if self.forbidden and rng.random() < 0.5:
-            letters = sorted(set("".join(self.forbidden)))
-        return "".join(rng.choices(letters, k=rng.randint(1, 5)))
+        harmless = "".join(sorted(set(CAPITALS) - used))
+        letters = rng.choice([harmless, "".join(self.forbidden) or harmless])
+        more = text + "".join(rng.choices(letters, k=rng.randint(1, 5)))
+        return text if any(group in more for group in self.forbidden) else more
 
     def wrong(self, rng: random.Random, threshold: int) -> str:
         """Draws a string that nearly fits; where everything does, the empty one."""
@@ -82,7 +82,7 @@ class Description:
             return ""
         for _ in range(MOST_TRIES):
             text = self._damaged(rng, self.right(rng, threshold))
-            if not self.fits(text):
+            if text and not self.fits(text):
                 return text
         raise RuntimeError(f"every string fits {self}")
 
