@@ -18,19 +18,23 @@ class Drills:
       right: uint8 [N, LENGTH], the answers.
       tells: bool [N]: the right answer is said before the next question.
       place: int64 [N]: the question that is being answered.
+      until_right: bool [N]: the task has to look at a right answer.
       limit: int64 [N]: when more questions than this were asked, the task has to look.
     """
 
     def __init__(self, num_lanes: int):
-        self.active, self.tells = np.zeros(num_lanes, bool), np.zeros(num_lanes, bool)
+        self.active, self.tells, self.until_right = np.zeros((3, num_lanes), bool)
         self.ask, self.right = np.zeros((2, num_lanes, LENGTH), np.uint8)
         self.place, self.limit = np.zeros((2, num_lanes), np.int64)
 
-    def start(self, lane: int, pairs: Sequence[tuple[str, str]], tells: bool, limit: int) -> None:
+    def start(
+        self, lane: int, pairs: Sequence[tuple[str, str]], tells: bool, limit: int, until_right: bool
+    ) -> None:
         """Takes LENGTH questions with their answers; the first is being asked."""
         self.ask[lane] = np.frombuffer("".join(question for question, _ in pairs).encode("latin-1"), np.uint8)
         self.right[lane] = np.frombuffer("".join(answer for _, answer in pairs).encode("latin-1"), np.uint8)
         self.active[lane], self.tells[lane], self.place[lane], self.limit[lane] = True, tells, 0, limit
+        self.until_right[lane] = until_right
 
     def stop(self, lane: int) -> None:
         """Ends a lane's drill."""

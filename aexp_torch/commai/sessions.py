@@ -163,7 +163,7 @@ class Sessions:
         asked = self.asked[rows] = self.asked[rows] + 1
         drills.place[rows] += 1
         self._earn(rows, np.where(right, 1.0, -1.0))
-        stays = (streak < IN_A_ROW) & (asked <= drills.limit[rows]) & (drills.place[rows] < drills.right.shape[1])
+        stays = ~(right & drills.until_right[rows]) & (streak < IN_A_ROW) & (asked <= drills.limit[rows]) & (drills.place[rows] < drills.right.shape[1])
         rows = rows[stays]
         place = drills.place[rows]
         question = drills.ask[rows, place]

@@ -21,20 +21,23 @@ class Micro1Task(MicroTask):
         """Draws the symbols, and the answer among them."""
         self.symbols = self.rng.sample(SYMBOLS, 10)
         self.right = self.pick(*self.symbols)
-        self.wrong, self.known = 0, False
+        self.known = False
 
     def ask(self) -> tuple[str, str]:
         """Asks any."""
-        return self.pick(*self.symbols), self.right
+        return self.rng.choice(self.symbols), self.right
 
     def note(self, right: bool) -> None:
-        """Counts wrong answers until the first right one."""
+        """Takes note of a right answer."""
         self.known |= right
-        self.wrong += not right
 
     def should_know(self) -> bool:
-        """After a right answer, or when all others were wrong."""
-        return self.known or self.wrong > len(SYMBOLS)
+        """After a right answer, or when all were tried."""
+        return self.known or self.sessions.asked[self.lane] > len(SYMBOLS)
+
+    def unwatched(self) -> tuple[int, bool]:
+        """Waits for the first right answer."""
+        return (len(SYMBOLS), True) if self.soft is None else super().unwatched()
 
 
 class Micro2Task(MappingTask):

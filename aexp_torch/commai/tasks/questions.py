@@ -68,6 +68,7 @@ class MicroTask(Task):
         if self.sessions.drills.active[self.lane]:
             self.question, self.answer = self.sessions.drills.answered(self.lane)
             right = bool(self.sessions.streak[self.lane])
+            self.note(right)
         else:
             right = self.judge(text)
             if right is None:
@@ -92,11 +93,15 @@ class MicroTask(Task):
             self.end_with(False)
             return
         self._ask(*self.ask())
-        if self.hears is None and self.soft is not None and len(self.question) == len(self.answer) == 1:
+        limit, until_right = self.unwatched()
+        if limit and self.hears is None and len(self.question) == len(self.answer) == 1:
             pairs = [(self.question, self.answer), *(self.ask() for _ in range(LENGTH - 1))]
-            limit = self.soft if self.hard is None else self.hard
-            tells = bool(self.feedback(True))
-            self.sessions.drills.start(self.lane, pairs, tells, int(limit))
+            self.sessions.drills.start(self.lane, pairs, bool(self.feedback(True)), limit, until_right)
+
+    def unwatched(self) -> tuple[int, bool]:
+        """Returns how many questions may have been asked before the task has to look, and whether at a right answer, too."""
+        limit = self.soft if self.hard is None else self.hard
+        return (0, False) if limit is None else (int(limit), False)
 
     def end_with(self, result: bool) -> None:
         """Ends the instance; that itself pays nothing."""
