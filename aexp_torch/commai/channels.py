@@ -6,10 +6,13 @@ the lanes.
 
 import numpy as np
 
+from aexp_torch.sources.plain_state import pack, unpack
+
 __all__ = ["SPACE", "Channels"]
 
 SPACE = 32
 FIRST_CAPACITY = 256
+ARRAYS = ["_out", "head", "tail", "_word", "_priority", "_heard", "length"]
 
 
 class Channels:
@@ -108,11 +111,11 @@ class Channels:
         self._word[lane] = -1
 
     def state_dict(self) -> dict:
-        """Returns everything as arrays."""
-        names = ("_out", "head", "tail", "_word", "_priority", "_heard", "length")
-        return {name.lstrip("_"): getattr(self, name).copy() for name in names}
+        """Returns everything."""
+        return pack(self, ARRAYS)
 
     def load_state_dict(self, state: dict) -> None:
         """Restores everything."""
-        for name in ("_out", "head", "tail", "_word", "_priority", "_heard", "length"):
-            setattr(self, name, np.array(state[name.lstrip("_")]))
+        for name, _, shape in state["fields"]:  # buffers that had grown
+            setattr(self, name, np.zeros(tuple(shape), getattr(self, name).dtype))
+        unpack(self, state)

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from aexp_torch.sources.plain_state import pack, unpack
+
 __all__ = ["Drills"]
 
 LENGTH = 64
+ARRAYS = ["active", "tells", "until_right", "ask", "right", "place", "limit"]
 
 
 class Drills:
@@ -44,3 +47,11 @@ class Drills:
         """Returns the question that was answered last, and its answer."""
         place = self.place[lane] - 1
         return chr(self.ask[lane, place]), chr(self.right[lane, place])
+
+    def state_dict(self) -> dict:
+        """Returns everything."""
+        return pack(self, ARRAYS)
+
+    def load_state_dict(self, state: dict) -> None:
+        """Restores everything."""
+        unpack(self, state)

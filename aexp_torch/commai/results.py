@@ -1,6 +1,6 @@
 """Results: what a session came to, by task."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 __all__ = ["Results", "TaskResults"]
 
@@ -41,3 +41,11 @@ class Results:
         task.solved += solved
         task.reward += reward
         task.steps += steps
+
+    def state_dict(self) -> dict:
+        """Returns all counts."""
+        return {name: asdict(task) for name, task in self.tasks.items()}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Restores all counts."""
+        self.tasks = {name: TaskResults(**counts) for name, counts in state.items()}

@@ -17,9 +17,12 @@ import numpy as np
 
 from aexp_torch.commai.channels import SPACE, Channels
 from aexp_torch.commai.drills import Drills
+from aexp_torch.commai.lane_state import load_random_state, load_scheduler_state, random_state, scheduler_state
 from aexp_torch.commai.results import Results
 from aexp_torch.commai.task import Task
 from aexp_torch.commai.world import World
+from aexp_torch.errors import EndOfStream
+from aexp_torch.sources.plain_state import pack, unpack
 
 __all__ = ["BITS", "BYTES", "Rules", "Sessions"]
 
@@ -28,6 +31,10 @@ NONE_LANE = -1
 PERIOD = ord(".")
 IN_A_ROW = 10  # right answers that end an instance of a micro-task
 NONE = np.float32(np.nan)  # no reward in this step
+ARRAYS = [
+    *("time", "to_wait", "streak", "asked", "over", "_deadline", "_ended", "_separated", "_no_separator", "_wakes", "_blots"),
+    *("_strict", "_immediate", "_earned", "_result"),
+]
 
 
 @dataclass(frozen=True)
@@ -99,6 +106,7 @@ class Sessions:
         self._worlds: list[World | None] = [None] * count
         self._timing_out = NONE_LANE
         self._lanes = np.arange(count)
+        self.over = np.zeros(count, bool)  # its scheduler has no more tasks
         for scheduler, rng in zip(schedulers, self.rngs, strict=True):
             scheduler.rng = rng
 
@@ -216,9 +224,18 @@ class Sessions:
             self._earned[lane] += reward
             self._close(lane, type(task).__name__)
             scheduler.result(self._result[lane])
-        task = scheduler.next_task()
-        self._begin(lane, task)
+        try:
+            self._begin(lane, scheduler.next_task())
+        except EndOfStream:
+            self.over[lane] = True
         return reward
+
+    def restart(self, lane: int, scheduler: Any) -> None:
+        """Begins a lane that is over anew, with a scheduler and tasks that were made for it."""
+        self.schedulers[lane], scheduler.rng = scheduler, self.rngs[lane]
+        self.tasks[lane] = self._worlds[lane] = None
+        self.over[lane], self._immediate[lane], self._earned_by[lane] = False, NONE, {}
+        self._switch(lane)
 
     def _close(self, lane: int, name: str) -> None:
         """Books an instance that is over."""
@@ -301,3 +318,37 @@ class Sessions:
     def skip(self, lane: int) -> None:
         """Has the instance time out."""
         self.time[lane] = max(self.time[lane], self._deadline[lane])
+
+    def state_dict(self) -> dict:
+        """Returns everything that changes, as tensors and primitives."""
+        return {
+            "arrays": pack(self, ARRAYS),
+            "channels": self.channels.state_dict(),
+            "drills": self.drills.state_dict(),
+            "schedulers": [scheduler_state(scheduler) for scheduler in self.schedulers],
+            "current": [None if task is None else self.schedulers[lane].tasks.index(task) for lane, task in enumerate(self.tasks)],
+            "in_world": [world is not None for world in self._worlds],
+            "rngs": [random_state(rng) for rng in self.rngs],
+            "stored": list(self._stored),
+            "earned_by": [dict(earned) for earned in self._earned_by],
+            "results": self.results.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Goes back to a state of sessions with the same configuration."""
+        unpack(self, state["arrays"])
+        self.channels.load_state_dict(state["channels"])
+        self.drills.load_state_dict(state["drills"])
+        self.results.load_state_dict(state["results"])
+        self._stored = list(state["stored"])
+        self._earned_by = [dict(earned) for earned in state["earned_by"]]
+        for lane, scheduler in enumerate(self.schedulers):
+            load_random_state(self.rngs[lane], state["rngs"][lane])
+            load_scheduler_state(scheduler, state["schedulers"][lane])
+            for task in scheduler.tasks:
+                task.lane, task.sessions, task.rng = lane, self, self.rngs[lane]
+                if task.world is not None:
+                    task.world.lane, task.world.sessions = lane, self
+            current = state["current"][lane]
+            task = self.tasks[lane] = None if current is None else scheduler.tasks[current]
+            self._worlds[lane] = task.world if state["in_world"][lane] else None
