@@ -12,6 +12,7 @@ __all__ = ["SPACE", "Channels"]
 
 SPACE = 32
 FIRST_CAPACITY = 256
+QUIET = np.full(1, SPACE, np.uint8)
 ARRAYS = ["_out", "head", "tail", "_word", "_priority", "_heard", "length"]
 
 
@@ -91,6 +92,22 @@ class Channels:
             self._heard = np.concatenate([self._heard, np.zeros_like(self._heard)], 1)
         self._heard[self._rows, self.length] = symbols  # where a lane does not listen, it is written over
         self.length += lanes
+
+    def emit_alone(self) -> np.ndarray:
+        """Returns uint8 [1]: the next symbol of the only lane."""
+        head = self.head[0]
+        if head == self.tail[0]:
+            return QUIET.copy()
+        self.head[0] = head + 1
+        return self._out[0, head : head + 1].copy()
+
+    def hear_alone(self, symbol: int) -> None:
+        """Takes a symbol in, in the only lane."""
+        length = self.length[0]
+        if length >= self._heard.shape[1]:
+            self._heard = np.concatenate([self._heard, np.zeros_like(self._heard)], 1)
+        self._heard[0, length] = symbol
+        self.length[0] = length + 1
 
     def blot(self, lanes: np.ndarray) -> None:
         """Makes the last symbol that was heard a space, in some lanes (bool [N])."""

@@ -26,6 +26,7 @@ class Drills:
     """
 
     def __init__(self, num_lanes: int):
+        self.useful = num_lanes > 1  # a lane alone is quicker with its task
         self.active, self.tells, self.until_right = np.zeros((3, num_lanes), bool)
         self.ask, self.right = np.zeros((2, num_lanes, LENGTH), np.uint8)
         self.place, self.limit = np.zeros((2, num_lanes), np.int64)

@@ -31,6 +31,7 @@ NONE_LANE = -1
 PERIOD = ord(".")
 IN_A_ROW = 10  # right answers that end an instance of a micro-task
 NONE = np.float32(np.nan)  # no reward in this step
+ONLY = np.ones(1, bool)
 ARRAYS = [
     *("time", "to_wait", "streak", "asked", "over", "_deadline", "_ended", "_separated", "_no_separator", "_wakes", "_blots"),
     *("_strict", "_immediate", "_earned", "_result"),
@@ -125,6 +126,8 @@ class Sessions:
             for lane in range(len(self.tasks)):
                 self._switch(lane)
             return self._emit(reward)
+        if len(self.tasks) == 1:
+            return self._step_alone(int(symbols[0]), reward)
         ended, empty = self._ended.copy(), channels.empty()
         over = ended & empty
         closing = over & (self._separated | self._no_separator)
@@ -161,6 +164,44 @@ class Sessions:
         if blotted.any():
             channels.blot(blotted)
         return self._emit(reward)
+
+    def _step_alone(self, symbol: int, reward: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Does the same in the only lane, without the arithmetic over lanes: a tenth of the time."""
+        channels, rules = self.channels, self.rules
+        ended, empty = bool(self._ended[0]), channels.head[0] == channels.tail[0]
+        if ended and empty:
+            if self._separated[0] or self._no_separator[0]:
+                reward[0] = self._switch(0)
+            else:
+                channels.say_space(ONLY)
+                self._separated[0] = True
+            return self._emit_alone(reward)
+        late = bool(empty and not ended and self.time[0] >= self._deadline[0])
+        heeded = rules.hears_after_end or not (ended or late)
+        if self._strict[0] and heeded:
+            self.to_wait[0] -= 1
+            speaking = not channels.is_silent(0)
+            if speaking and symbol != SPACE:
+                self.reward_now(0, -1.0)
+                self.streak[0] = 0
+            heeded = not (speaking or self.to_wait[0] > 1)
+        if heeded:
+            channels.hear_alone(symbol)
+        if late:
+            self._time_out(0)
+        if heeded and self._wakes[0, symbol]:
+            self._hear(0)
+        if rules.switches_at_once and not ended and self._ended[0] and channels.head[0] == channels.tail[0]:
+            self._switch(0)
+        elif heeded and symbol != SPACE and self._blots[0] and not channels.is_silent(0):
+            channels.blot(ONLY)
+        return self._emit_alone(reward)
+
+    def _emit_alone(self, reward: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self.time[0] += self.rules.steps
+        if reward[0] != reward[0]:  # there is none
+            reward[0], self._immediate[0] = self._immediate[0], NONE
+        return self.channels.emit_alone(), reward
 
     def _drill(self, symbols: np.ndarray, lanes: np.ndarray) -> np.ndarray:
         """Judges answers of one symbol and asks what comes next; returns the lanes (bool [N]) where nothing else is due."""
@@ -295,7 +336,10 @@ class Sessions:
 
     def reward_now(self, lane: int, reward: float) -> None:
         """Gives a reward with the next symbol."""
-        self._earn(np.array([lane]), reward)
+        if self._earned[lane] >= self.max_reward_per_task:
+            reward = 0.0
+        self._immediate[lane] = reward
+        self._earned[lane] += reward
 
     def ask(self, lane: int, question: str) -> None:
         """Asks something; the answer begins with the reply to its last symbol."""

@@ -94,7 +94,7 @@ class MicroTask(Task):
             return
         self._ask(*self.ask())
         limit, until_right = self.unwatched()
-        if limit and self.hears is None and len(self.question) == len(self.answer) == 1:
+        if limit and self.sessions.drills.useful and self.hears is None and len(self.question) == len(self.answer) == 1:
             pairs = [(self.question, self.answer), *(self.ask() for _ in range(LENGTH - 1))]
             self.sessions.drills.start(self.lane, pairs, bool(self.feedback(True)), limit, until_right)
 
