@@ -119,7 +119,9 @@ class _Maker:
             arguments["world"] = worlds[entry["world"]]
         task = self._made(entry["type"], Task, **arguments)
         if task.needs_world and task.world is None:
-            raise SpecError(f"commai: expected a world for {name!r} in {self._where}: {type(task).__name__} acts in one.")
+            raise SpecError(
+                f"commai: expected a world for {name!r} in {self._where}: {type(task).__name__} acts in one."
+            )
         return task
 
     def _made(self, path: str, kind: type, **arguments: Any) -> Any:

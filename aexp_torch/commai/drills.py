@@ -31,9 +31,7 @@ class Drills:
         self.ask, self.right = np.zeros((2, num_lanes, LENGTH), np.uint8)
         self.place, self.limit = np.zeros((2, num_lanes), np.int64)
 
-    def start(
-        self, lane: int, pairs: Sequence[tuple[str, str]], tells: bool, limit: int, until_right: bool
-    ) -> None:
+    def start(self, lane: int, pairs: Sequence[tuple[str, str]], tells: bool, limit: int, until_right: bool) -> None:
         """Takes LENGTH questions with their answers; the first is being asked."""
         self.ask[lane] = np.frombuffer("".join(question for question, _ in pairs).encode("latin-1"), np.uint8)
         self.right[lane] = np.frombuffer("".join(answer for _, answer in pairs).encode("latin-1"), np.uint8)

@@ -116,7 +116,9 @@ class CommAIEnv(Env):
         count = 2 if self.mode == "bit" else 256
         symbol = {"symbol": specs.DiscreteArray(count, np.uint8, "symbol")}
         kind = {"symbol": Modality("flat", "categorical", "text")}
-        return {self.name: EnvSpec(symbol, symbol, modalities={"observation": kind, "action": kind}, num_envs=self.num_envs)}
+        return {
+            self.name: EnvSpec(symbol, symbol, modalities={"observation": kind, "action": kind}, num_envs=self.num_envs)
+        }
 
     def reset(self, lanes: Tensor | None = None) -> TimeStep:
         """Starts all sessions over."""

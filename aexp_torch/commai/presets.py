@@ -30,9 +30,7 @@ NUMBERS = (*range(1, 17), 19, 20)
 
 
 def _config(classes: dict[str, str], scheduler: str, world_for: str = "", **arguments: Any) -> dict[str, Any]:
-    tasks = {
-        name: {"type": path, **({"world": "gw"} if world_for in path else {})} for name, path in classes.items()
-    }
+    tasks = {name: {"type": path, **({"world": "gw"} if world_for in path else {})} for name, path in classes.items()}
     return {
         "worlds": {"gw": {"type": "worlds.grid_world.GridWorld"}},
         "tasks": tasks,
@@ -41,9 +39,7 @@ def _config(classes: dict[str, str], scheduler: str, world_for: str = "", **argu
 
 
 def _commai() -> dict[str, Any]:
-    classes = {
-        name: f"tasks.competition.{module}.{name}" for module, names in COMMAI.items() for name in names.split()
-    }
+    classes = {name: f"tasks.competition.{module}.{name}" for module, names in COMMAI.items() for name in names.split()}
     return _config(classes, "RandomTaskScheduler")
 
 

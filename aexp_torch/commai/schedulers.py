@@ -158,9 +158,7 @@ class IntervalTaskScheduler(Scheduler):
     def next_task(self) -> Task:
         """Returns any task whose interval it is."""
         self.finished += 1
-        due = [
-            task for task, (first, last) in zip(self.tasks, self.intervals) if first <= self.finished < last
-        ]
+        due = [task for task, (first, last) in zip(self.tasks, self.intervals) if first <= self.finished < last]
         if not due:
             raise EndOfStream(f"IntervalTaskScheduler: no task is due after {self.finished} instances.")
         return self.rng.choice(due)

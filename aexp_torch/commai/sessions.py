@@ -33,7 +33,19 @@ IN_A_ROW = 10  # right answers that end an instance of a micro-task
 NONE = np.float32(np.nan)  # no reward in this step
 ONLY = np.ones(1, bool)
 ARRAYS = [
-    *("time", "to_wait", "streak", "asked", "over", "_deadline", "_ended", "_separated", "_no_separator", "_wakes", "_blots"),
+    *(
+        "time",
+        "to_wait",
+        "streak",
+        "asked",
+        "over",
+        "_deadline",
+        "_ended",
+        "_separated",
+        "_no_separator",
+        "_wakes",
+        "_blots",
+    ),
     *("_strict", "_immediate", "_earned", "_result"),
 ]
 
@@ -212,7 +224,12 @@ class Sessions:
         asked = self.asked[rows] = self.asked[rows] + 1
         drills.place[rows] += 1
         self._earn(rows, np.where(right, 1.0, -1.0))
-        stays = ~(right & drills.until_right[rows]) & (streak < IN_A_ROW) & (asked <= drills.limit[rows]) & (drills.place[rows] < drills.right.shape[1])
+        stays = (
+            ~(right & drills.until_right[rows])
+            & (streak < IN_A_ROW)
+            & (asked <= drills.limit[rows])
+            & (drills.place[rows] < drills.right.shape[1])
+        )
         rows = rows[stays]
         place = drills.place[rows]
         question = drills.ask[rows, place]
@@ -370,7 +387,10 @@ class Sessions:
             "channels": self.channels.state_dict(),
             "drills": self.drills.state_dict(),
             "schedulers": [scheduler_state(scheduler) for scheduler in self.schedulers],
-            "current": [None if task is None else self.schedulers[lane].tasks.index(task) for lane, task in enumerate(self.tasks)],
+            "current": [
+                None if task is None else self.schedulers[lane].tasks.index(task)
+                for lane, task in enumerate(self.tasks)
+            ],
             "in_world": [world is not None for world in self._worlds],
             "rngs": [random_state(rng) for rng in self.rngs],
             "stored": list(self._stored),

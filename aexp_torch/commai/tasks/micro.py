@@ -450,7 +450,9 @@ class Micro13Sub2Task(SentenceTask):
 
     def ask(self) -> tuple[str, str]:
         """Asks for all of several words, or any."""
-        self.clauses = ["".join(self.rng.sample(LETTERS, self.rng.randint(1, 3))) for _ in range(self.rng.randint(2, 4))]
+        self.clauses = [
+            "".join(self.rng.sample(LETTERS, self.rng.randint(1, 3))) for _ in range(self.rng.randint(2, 4))
+        ]
         self.all = self.pick(True, False)
         question = f"say: {(' and ' if self.all else ' or ').join(self.clauses)}."
         return question, f"{''.join(self.clauses)}." if self.all else self.pick(*self.clauses)
@@ -469,10 +471,10 @@ class Micro14Task(SentenceTask):
         return f"after {LETTERS[place]} comes what:.", f"{LETTERS[place + 1]}."
 
 
-UNITS = "zero one two three four five six seven eight nine".split()
-ORDINALS = "first second third fourth fifth sixth seventh eighth ninth".split()
-TENS = "ten twenty thirty forty fifty sixty seventy eighty ninety".split()
-TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
+UNITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"]
+TENS = ["ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+TEENS = ["ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
 
 
 class Micro15Task(KeyedTask):
@@ -522,6 +524,7 @@ class Micro16Task(MixedTask):
     """Words that are spelt, said one after the other, put together, united."""
 
     kinds = (Micro9Sub2Task, Micro10Task, Micro11Task, Micro12Task)
+
 
 SYNONYMS = {
     "say": ("say", "print", "write"),

@@ -1,8 +1,5 @@
 """MicroTask: a quiz of the General AI Challenge, question after question until the rule is known, or clearly is not."""
 
-
-
-
 from aexp_torch.commai.drills import LENGTH
 from aexp_torch.commai.sessions import IN_A_ROW
 from aexp_torch.commai.task import Task
@@ -168,5 +165,3 @@ class MappingTask(MicroTask):
     def should_know(self) -> bool:
         """Tells whether only one value is left for each key."""
         return all(options == 1 for options in self.unknown.values())
-
-

@@ -1,0 +1,95 @@
+"""Conversation: one session, symbol by symbol, as a learner of either original meets it."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from aexp_torch.commai.configuration import scheduler_maker
+from aexp_torch.commai.results import Results
+from aexp_torch.commai.sessions import BITS, BYTES, Sessions
+from aexp_torch.errors import SpecError
+
+__all__ = ["Conversation"]
+
+AS_BITS = [f"{code:08b}" for code in range(256)]
+Symbol = str
+
+
+class Conversation:
+    """Says a symbol for every one that it hears.
+
+    Args:
+      config: as for CommAIEnv.
+      mode: `"bit"`: symbols are `"0"` and `"1"`, eight for a character; `"byte"`: one character each.
+      seed: of everything that is drawn.
+      max_reward_per_task: what all instances of a task may earn together; None for no limit.
+      on_task: called with the class name of a task when an instance begins.
+    """
+
+    def __init__(
+        self,
+        config: str | Path | Mapping[str, Any],
+        mode: Literal["bit", "byte"] = "bit",
+        seed: int = 0,
+        max_reward_per_task: float | None = None,
+        on_task: Callable[[str], Any] | None = None,
+    ):
+        if mode not in ("bit", "byte"):
+            raise SpecError(f"commai: expected mode 'bit' or 'byte', got {mode!r}.")
+        self.mode, self._bits = mode, mode == "bit"
+        limit = float("inf") if max_reward_per_task is None else max_reward_per_task
+        announce = None if on_task is None else lambda lane, name: on_task(name)
+        scheduler = scheduler_maker(config)()
+        self.sessions = Sessions([scheduler], BITS if self._bits else BYTES, [seed], limit, announce)
+        self._said, self._heard = "", ""
+
+    @property
+    def results(self) -> Results:
+        """What came of the tasks so far."""
+        return self.sessions.results
+
+    @property
+    def over(self) -> bool:
+        """Whether the scheduler has no more tasks."""
+        return bool(self.sessions.over[0])
+
+    def next(self, symbol: Symbol | None) -> tuple[Symbol, float | None]:
+        """Hears a symbol (None at the beginning) and returns the next one, and the reward.
+
+        In bit mode there is a reward at the end of an instance only, otherwise None; in byte mode it is a number always.
+
+        Raises:
+          SpecError: a symbol that is none.
+        """
+        if self._bits:
+            return self._next_bit(symbol)
+        code = None if symbol is None else self._checked(symbol, 256)
+        said, reward = self._step(code)
+        return chr(said), 0 if reward is None else reward
+
+    def _next_bit(self, bit: Symbol | None) -> tuple[Symbol, float | None]:
+        reward = None
+        if bit is not None:
+            if bit not in ("0", "1"):
+                raise SpecError(f"commai: expected '0' or '1' from the learner in bit mode, got {bit!r}.")
+            self._heard += bit
+        if not self._said:
+            code = None if bit is None else int(self._heard, 2)
+            said, reward = self._step(code)
+            self._said, self._heard = AS_BITS[said], ""
+        first, self._said = self._said[0], self._said[1:]
+        return first, reward
+
+    def _step(self, code: int | None) -> tuple[int, float | None]:
+        said, reward = self.sessions.step(None if code is None else np.array([code], np.uint8))
+        given = float(reward[0])
+        return int(said[0]), None if given != given else given
+
+    def _checked(self, symbol: Symbol, count: int) -> int:
+        if not isinstance(symbol, str) or len(symbol) != 1 or ord(symbol) >= count:
+            raise SpecError(
+                f"commai: expected one character with a code below {count} from the learner in byte mode, got {symbol!r}."
+            )
+        return ord(symbol)
