@@ -1,14 +1,23 @@
-"""Replays dialogues that are written as in the originals' transcripts."""
+"""Replays dialogues that are written like the originals' transcripts: one column per symbol, E what the environment says."""
+
+import random
+from collections.abc import Callable
 
 import numpy as np
 
+from aexp_torch.commai.grid_world import GridWorld
 from aexp_torch.commai.schedulers import SequentialTaskScheduler
 from aexp_torch.commai.sessions import BITS, Rules, Sessions
+from aexp_torch.commai.task import Task
 
 
-def sessions(kind, seed: int = 0, rules: Rules = BITS, **options) -> Sessions:
+def sessions(make: Callable[[], Task], seed: int = 0, rules: Rules = BITS, **options) -> Sessions:
     """One conversation about one task."""
-    return Sessions([SequentialTaskScheduler([kind()])], rules, [seed], **options)
+    return Sessions([SequentialTaskScheduler([make()])], rules, [seed], **options)
+
+
+def made(kind: type[Task]) -> Task:
+    return kind(GridWorld()) if kind.needs_world else kind()
 
 
 def talk(talks: Sessions, learner: str, steps: int) -> tuple[str, str]:
@@ -23,15 +32,46 @@ def talk(talks: Sessions, learner: str, steps: int) -> tuple[str, str]:
     return said, rewards
 
 
-def replay(kind, environment: str, learner: str, rules: Rules = BITS, most: int = 20_000) -> tuple[str, str]:
-    """Looks for a seed whose conversation begins like a transcript; returns what was said there, and the rewards."""
-    lead = len(environment) - len(environment.lstrip()) + 1
+class Drawn(random.Random):
+    """Draws, of several texts, one that a transcript has next."""
+
+    def __init__(self, text: str):
+        super().__init__(0)
+        self.text, self.place = text, 0
+
+    def choice(self, options):
+        if not all(isinstance(option, str) for option in options):
+            return super().choice(options)
+        found = [(self.text.find(option, self.place), -len(option), option) for option in options if option]
+        found = [match for match in found if match[0] >= 0]
+        if not found:
+            return super().choice(options)
+        at, length, option = min(found)
+        self.place = at - length
+        return option
+
+    def choices(self, options, *, k):
+        return [self.choice(options) for _ in range(k)]
+
+
+def replay(kind: type[Task], environment: str, learner: str, rules: Rules = BITS, most: int = 3000) -> tuple[str, str]:
+    """Looks for a conversation that goes like a transcript; returns what was said there, and the rewards.
+
+    What comes after the reward, the beginning of the next instance, may be another.
+    """
+    best = "", ""
     for seed in range(most):
-        talks = sessions(kind, seed, rules)
-        symbol, _ = talks.step(None)
-        if chr(symbol[0]) != environment[0]:
-            continue
-        said, rewards = talk(sessions(kind, seed, rules), learner, len(environment))
-        if said[:-lead] == environment[:-lead]:
+        talks = sessions(lambda: made(kind), seed, rules)
+        drawn = Drawn(environment)
+        drawn.seed(seed)
+        talks.rngs[0] = talks.schedulers[0].rng = drawn
+        said, rewards = talk(talks, learner, len(environment))
+        end = len(rewards.rstrip()) - 1 if rules is BITS and rewards.strip() else len(environment)
+        if said[:end] == environment[:end]:
             return said, rewards
-    return "not found", ""
+        best = max(best, (said, rewards), key=lambda pair: _same(pair[0], environment))
+    return best
+
+
+def _same(said: str, environment: str) -> int:
+    return next((place for place, (ours, theirs) in enumerate(zip(said, environment)) if ours != theirs), len(said))

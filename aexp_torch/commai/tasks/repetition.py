@@ -63,8 +63,8 @@ class RepeatCharacterTask(OneAnswer):
 
     def ask(self) -> tuple[str, str]:
         """Asks for a letter."""
-        letter = self.pick(*string.ascii_letters)
-        return f"{self.pick(*VERBS)} {letter}.", f"{letter}."
+        verb, letter = self.pick(*VERBS), self.pick(*string.ascii_letters)
+        return f"{verb} {letter}.", f"{letter}."
 
 
 class RepeatWhatISayTask(OneAnswer):
