@@ -1,0 +1,66 @@
+"""Scrambler: every word of the language is another one, so that English is of no help."""
+
+import random
+import re
+import string
+
+__all__ = ["Scrambler"]
+
+PIECES = re.compile(r"(\W)")
+KEPT = frozenset(" ,.:;'\"?")
+VOWELS = "aeiouy"
+CONSONANTS = "".join(sorted(set(string.ascii_lowercase) - set(VOWELS)))
+MOST_TRIES = 1000
+
+
+class Scrambler:
+    """Replaces words by invented ones of the same length, always the same for a word, and back.
+
+    Args:
+      rng: invents words.
+      readable: vowels and consonants take turns; otherwise letters do not repeat.
+
+    >>> scrambler = Scrambler(random.Random(1))
+    >>> said = scrambler.scramble("Repeat cat.")
+    >>> len(said), scrambler.unscramble(said)
+    (11, 'Repeat cat.')
+    """
+
+    def __init__(self, rng: random.Random, readable: bool = True):
+        self._rng, self._readable = rng, readable
+        self.invented: dict[str, str] = {}  # in both directions
+
+    def scramble(self, text: str) -> str:
+        """Returns what is said instead of a text."""
+        return "".join(self._instead(piece, invent=True) for piece in PIECES.split(text))
+
+    def unscramble(self, text: str) -> str:
+        """Returns what was meant: words that nothing stands for mean themselves."""
+        return "".join(self._instead(piece, invent=False) for piece in PIECES.split(text))
+
+    def _instead(self, piece: str, invent: bool) -> str:
+        if not piece or piece in KEPT:
+            return piece
+        word = piece.lower()
+        if invent and word not in self.invented:
+            other = self._invent(len(word))
+            self.invented |= {word: other, other: word}
+        return _in_case_of(piece, self.invented.get(word, word))
+
+    def _invent(self, length: int) -> str:
+        for _ in range(MOST_TRIES):
+            if self._readable:
+                sorts = self._rng.sample((VOWELS, CONSONANTS), 2)
+                word = "".join(self._rng.choice(sorts[place % 2]) for place in range(length))
+            else:
+                word = "".join(self._rng.sample(string.ascii_lowercase, min(length, 26)))
+            if word not in self.invented:
+                break
+        return word
+
+
+def _in_case_of(piece: str, word: str) -> str:
+    """Returns a word with the capitals of another."""
+    if len(word) != len(piece):
+        return word.capitalize() if piece[:1].isupper() else word
+    return "".join(letter.upper() if like.isupper() else letter for letter, like in zip(word, piece, strict=True))
