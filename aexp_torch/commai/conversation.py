@@ -14,7 +14,6 @@ from aexp_torch.errors import SpecError
 __all__ = ["Conversation"]
 
 AS_BITS = [f"{code:08b}" for code in range(256)]
-Symbol = str
 
 
 class Conversation:
@@ -26,6 +25,7 @@ class Conversation:
       seed: of everything that is drawn.
       max_reward_per_task: what all instances of a task may earn together; None for no limit.
       on_task: called with the class name of a task when an instance begins.
+      scramble: words are said, and heard, as invented ones.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class Conversation:
         seed: int = 0,
         max_reward_per_task: float | None = None,
         on_task: Callable[[str], Any] | None = None,
+        scramble: bool = False,
     ):
         if mode not in ("bit", "byte"):
             raise SpecError(f"commai: expected mode 'bit' or 'byte', got {mode!r}.")
@@ -42,8 +43,8 @@ class Conversation:
         limit = float("inf") if max_reward_per_task is None else max_reward_per_task
         announce = None if on_task is None else lambda lane, name: on_task(name)
         scheduler = scheduler_maker(config)()
-        self.sessions = Sessions([scheduler], BITS if self._bits else BYTES, [seed], limit, announce)
-        self._said, self._heard = "", ""
+        self.sessions = Sessions([scheduler], BITS if self._bits else BYTES, [seed], limit, announce, scramble)
+        self._said, self._heard, self._begun = "", "", False
 
     @property
     def results(self) -> Results:
@@ -55,7 +56,7 @@ class Conversation:
         """Whether the scheduler has no more tasks."""
         return bool(self.sessions.over[0])
 
-    def next(self, symbol: Symbol | None) -> tuple[Symbol, float | None]:
+    def next(self, symbol: str | None) -> tuple[str, float | None]:
         """Hears a symbol (None at the beginning) and returns the next one, and the reward.
 
         In bit mode there is a reward at the end of an instance only, otherwise None; in byte mode it is a number always.
@@ -63,17 +64,20 @@ class Conversation:
         Raises:
           SpecError: a symbol that is none.
         """
+        if symbol is None and not self._begun:
+            self._begun = True
+            code = None
+        else:
+            self._check(symbol)
+            code = None if self._bits else ord(symbol)
         if self._bits:
             return self._next_bit(symbol)
-        code = None if symbol is None else self._checked(symbol, 256)
         said, reward = self._step(code)
         return chr(said), 0 if reward is None else reward
 
-    def _next_bit(self, bit: Symbol | None) -> tuple[Symbol, float | None]:
+    def _next_bit(self, bit: str | None) -> tuple[str, float | None]:
         reward = None
         if bit is not None:
-            if bit not in ("0", "1"):
-                raise SpecError(f"commai: expected '0' or '1' from the learner in bit mode, got {bit!r}.")
             self._heard += bit
         if not self._said:
             code = None if bit is None else int(self._heard, 2)
@@ -87,9 +91,10 @@ class Conversation:
         given = float(reward[0])
         return int(said[0]), None if given != given else given
 
-    def _checked(self, symbol: Symbol, count: int) -> int:
-        if not isinstance(symbol, str) or len(symbol) != 1 or ord(symbol) >= count:
+    def _check(self, symbol: Any) -> None:
+        if self._bits and symbol not in ("0", "1"):
+            raise SpecError(f"commai: expected '0' or '1' from the learner in bit mode, got {symbol!r}.")
+        if not isinstance(symbol, str) or len(symbol) != 1 or ord(symbol) > 255:
             raise SpecError(
-                f"commai: expected one character with a code below {count} from the learner in byte mode, got {symbol!r}."
+                f"commai: expected one character with a code below 256 from the learner in byte mode, got {symbol!r}."
             )
-        return ord(symbol)

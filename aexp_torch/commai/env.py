@@ -39,6 +39,7 @@ class CommAIEnv(Env):
         The default is `"bit"` for the preset `"commai"`, else `"byte"`.
       num_envs: number of lanes B.
       max_reward_per_task: what a lane can earn in all instances of a task; None for no limit.
+      scramble: words are said, and heard, as invented ones, so that English is of no help; each lane has its own.
       name: names the source.
       options: `seed`, `on_missing` and `feedback_timeout`, as for every Env.
 
@@ -61,6 +62,7 @@ class CommAIEnv(Env):
         num_envs: int = 1,
         *,
         max_reward_per_task: float | None = None,
+        scramble: bool = False,
         name: str | None = None,
         **options: Any,
     ):
@@ -72,7 +74,7 @@ class CommAIEnv(Env):
         scheduler_maker(config)  # says now what does not fit
         self.config, self.num_envs = config, num_envs
         self.given_mode, self.mode = mode, mode or ("bit" if config == "commai" else "byte")
-        self.max_reward_per_task = max_reward_per_task
+        self.max_reward_per_task, self.scramble = max_reward_per_task, scramble
 
     @property
     def name(self) -> str:
@@ -105,7 +107,7 @@ class CommAIEnv(Env):
         seeds = [int(self.seeds(lane).generate_state(2, np.uint64)[0]) for lane in lanes]
         limit = float("inf") if self.max_reward_per_task is None else self.max_reward_per_task
         rules = BITS if self.mode == "bit" else BYTES
-        self._sessions = Sessions([self._make() for _ in lanes], rules, seeds, limit)
+        self._sessions = Sessions([self._make() for _ in lanes], rules, seeds, limit, scrambles=self.scramble)
         self._phase = 0  # the bit of the symbol that is being said
         self._said = np.zeros(self.num_envs, np.uint8)
         self._heard = np.zeros(self.num_envs, np.uint8)

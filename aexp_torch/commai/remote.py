@@ -35,9 +35,7 @@ class RemoteLearner:
       FeedbackError: no answer in time, an answer that is no symbol, or the process that was started has ended.
     """
 
-    def __init__(
-        self, command: str | None = None, port: int = 5556, address: str = "127.0.0.1", timeout: float = 60.0
-    ):
+    def __init__(self, command: str | None = None, port: int = 5556, address: str = "127.0.0.1", timeout: float = 60.0):
         if not isinstance(port, int) or not 1 <= port <= 65535:
             raise SpecError(f"RemoteLearner: expected a port in 1..65535, got {port!r}.")
         self._zmq = import_provider("zmq", "commai", "RemoteLearner")
@@ -62,7 +60,9 @@ class RemoteLearner:
             try:
                 self._process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL)
             except OSError as error:
-                raise SpecError(f"RemoteLearner: expected a command that starts, {command!r} does not: {error}.") from error
+                raise SpecError(
+                    f"RemoteLearner: expected a command that starts, {command!r} does not: {error}."
+                ) from error
         hello = self._receive("'hello'")
         if hello != b"hello":
             raise FeedbackError(f"RemoteLearner: expected 'hello' as the first message, got {hello!r}.")

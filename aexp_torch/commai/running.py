@@ -21,6 +21,7 @@ def run(
     on_task: Callable[[str], Any] | None = None,
     seed: int = 0,
     max_reward_per_task: float | None = None,
+    scramble: bool = False,
 ) -> Results:
     """Runs a session: in every step the learner hears its reward, then a symbol, and answers with one.
 
@@ -30,6 +31,7 @@ def run(
       mode: "bit" or "byte".
       max_steps: ends the session; None: the scheduler does.
       on_task: called with the class name of a task when an instance begins.
+      scramble: words are said, and heard, as invented ones.
       seed: of everything that is drawn.
       max_reward_per_task: what all instances of a task may earn together; None for no limit.
 
@@ -40,7 +42,7 @@ def run(
       SpecError: a configuration, a learner or a symbol that is none.
     """
     learner = _learner(learner)
-    conversation = Conversation(config, mode, seed, max_reward_per_task, on_task)
+    conversation = Conversation(config, mode, seed, max_reward_per_task, on_task, scramble)
     hear = getattr(learner, "try_reward", None) or _passing_on(learner)
     symbol, steps = None, 0
     while max_steps is None or steps < max_steps:

@@ -19,6 +19,7 @@ from aexp_torch.commai.channels import SPACE, Channels
 from aexp_torch.commai.drills import Drills
 from aexp_torch.commai.lane_state import load_random_state, load_scheduler_state, random_state, scheduler_state
 from aexp_torch.commai.results import Results
+from aexp_torch.commai.scrambling import Scrambler
 from aexp_torch.commai.task import Task
 from aexp_torch.commai.world import World
 from aexp_torch.errors import EndOfStream
@@ -82,6 +83,7 @@ class Sessions:
       seeds: one for each lane.
       max_reward_per_task: what all instances of a task may earn together in a lane; from then on it pays nothing.
       on_task: called as `on_task(lane, name)` when an instance begins.
+      scrambles: words are said, and heard, as invented ones; each lane has its own.
     """
 
     def __init__(
@@ -91,11 +93,13 @@ class Sessions:
         seeds: Sequence[int],
         max_reward_per_task: float = float("inf"),
         on_task: Callable[[int, str], Any] | None = None,
+        scrambles: bool = False,
     ):
         count = len(schedulers)
         self.schedulers, self.rules, self.on_task = schedulers, rules, on_task
         self.max_reward_per_task = max_reward_per_task
         self.rngs = [random.Random(seed) for seed in seeds]
+        self._scramblers = [Scrambler(rng) for rng in self.rngs] if scrambles else []
         self.channels = Channels(count, rules.appends)
         self.results = Results()
         self.tasks: list[Task | None] = [None] * count
@@ -260,6 +264,8 @@ class Sessions:
     def _hear(self, lane: int) -> None:
         task, world = self.tasks[lane], self._worlds[lane]
         text = self.channels.text(lane).decode(self.rules.encoding, "ignore")
+        if self._scramblers:
+            text = self._scramblers[lane].unscramble(text)
         was_over = bool(self._ended[lane])
         if world is not None and not was_over and text.endswith("."):
             world.hear(text)
@@ -340,6 +346,8 @@ class Sessions:
     def say(self, lane: int, text: str, priority: int = 1) -> None:
         """Says something; nothing new when the time is over, so that it can end."""
         late = self.time[lane] >= self._deadline[lane] and lane != self._timing_out
+        if self._scramblers:
+            text = self._scramblers[lane].scramble(text)
         if not late or self._ended[lane]:
             self.channels.say(lane, text.encode(self.rules.encoding), priority)
 
@@ -396,6 +404,7 @@ class Sessions:
             "stored": list(self._stored),
             "earned_by": [dict(earned) for earned in self._earned_by],
             "results": self.results.state_dict(),
+            "invented": [dict(scrambler.invented) for scrambler in self._scramblers],
         }
 
     def load_state_dict(self, state: dict) -> None:
@@ -405,6 +414,8 @@ class Sessions:
         self.drills.load_state_dict(state["drills"])
         self.results.load_state_dict(state["results"])
         self._stored = list(state["stored"])
+        for scrambler, invented in zip(self._scramblers, state["invented"], strict=True):
+            scrambler.invented = dict(invented)
         self._earned_by = [dict(earned) for earned in state["earned_by"]]
         for lane, scheduler in enumerate(self.schedulers):
             load_random_state(self.rngs[lane], state["rngs"][lane])

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from tests.commai.dialogues import made, replay, sessions, talk
-
 from aexp_torch.commai.sessions import BYTES
 from aexp_torch.commai.tasks import counting, micro, mini, navigation, objects, repetition
 from aexp_torch.commai.words import POSITIVE
+from tests.commai.dialogues import replay, sessions, talk
 
 # The last words belong to the next instance: they show when it begins, and may be others.
 COMMAI = [
@@ -164,7 +163,9 @@ COMMAI = [
 ]
 
 
-@pytest.mark.parametrize("kind, environment, learner, bit, reward", COMMAI, ids=lambda row: getattr(row, "__name__", None))
+@pytest.mark.parametrize(
+    "kind, environment, learner, bit, reward", COMMAI, ids=lambda row: getattr(row, "__name__", None)
+)
 def test_commai(kind, environment, learner, bit, reward):
     said, rewards = replay(kind, environment, learner)
     at = len(rewards.rstrip()) - 1
