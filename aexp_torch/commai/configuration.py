@@ -1,4 +1,4 @@
-"""Configurations: which tasks a conversation is about, in the files of both originals, as a dict, or by the name of a preset."""
+"""Configurations: what a conversation is about: a file of either original, a dict, or the name of a preset."""
 
 import importlib
 import importlib.util
@@ -35,8 +35,8 @@ def scheduler_maker(config: str | Path | Mapping[str, Any]) -> Callable[[], Sche
     """Returns a function that makes the scheduler of a conversation, with tasks and worlds of its own.
 
     Args:
-      config: a dict with `worlds`, `tasks` and `scheduler`; the path of a JSON file that holds one; the path of a Python file
-        whose `create_tasks()` returns a scheduler; or the name of a preset.
+      config: a dict with `worlds`, `tasks` and `scheduler`; the path of a JSON file that holds one; the path of a Python
+        file whose `create_tasks()` returns a scheduler; or the name of a preset.
 
     Raises:
       SpecError: no such file or preset, or something in it that does not fit.

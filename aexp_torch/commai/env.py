@@ -29,8 +29,8 @@ class CommAIEnv(Env):
     scheduler and generator.
 
     Observation: `symbol` uint8 [B]: a bit, or a byte.  Action: `symbol` uint8 [B], likewise.
-    Reward: what the last answers were worth, in -1, 0, 1. A conversation goes on for ever: FIRST comes once. Only a scheduler
-    that runs out of tasks ends its lane (LAST, terminated), which begins again.
+    Reward: what the last answers were worth, in -1, 0, 1. A conversation goes on for ever: FIRST comes once. Only a
+    scheduler that runs out of tasks ends its lane (LAST, terminated), which begins again.
 
     Args:
       config: a preset (`"commai"`: the tasks of CommAI-env; `"micro"`, `"mini"`, `"challenge"`: those of the Challenge), a

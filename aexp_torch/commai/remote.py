@@ -1,7 +1,7 @@
 """RemoteLearner: a learner in any language, over ZeroMQ, in the protocol of both originals.
 
-The environment binds a PAIR socket and waits for `hello`. Then, in every step, it sends the reward in decimal text (`0` where
-there is none), then the symbol, and receives the answer, one symbol.
+The environment binds a PAIR socket and waits for `hello`. Then, in every step, it sends the reward in decimal text (`0`
+where there is none), then the symbol, and receives the answer, one symbol.
 """
 
 import contextlib
@@ -39,7 +39,8 @@ class RemoteLearner:
         if not isinstance(port, int) or not 1 <= port <= 65535:
             raise SpecError(f"RemoteLearner: expected a port in 1..65535, got {port!r}.")
         self._zmq = import_provider("zmq", "commai", "RemoteLearner")
-        self._timeout, self._process = timeout, None
+        self._timeout = timeout
+        self._process: subprocess.Popen | None = None
         self._context = self._zmq.Context()
         self._socket = self._context.socket(self._zmq.PAIR)
         self._socket.setsockopt(self._zmq.LINGER, 0)

@@ -96,7 +96,7 @@ class Sessions:
         scrambles: bool = False,
     ):
         count = len(schedulers)
-        self.schedulers, self.rules, self.on_task = schedulers, rules, on_task
+        self.schedulers, self.rules, self.on_task = list(schedulers), rules, on_task
         self.max_reward_per_task = max_reward_per_task
         self.rngs = [random.Random(seed) for seed in seeds]
         self._scramblers = [Scrambler(rng) for rng in self.rngs] if scrambles else []

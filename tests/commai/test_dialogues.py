@@ -131,8 +131,8 @@ COMMAI = [
     (
         navigation.CountingInventoryGivingTask,
         "How many cucumbers do you have?  nice work. I gave you a cucumber. How many cucumbers do you have now?    good job."
-        " Now give the cucumber back to me.                      Good! You gave me a cucumber. How many cucumbers do you have"
-        " now?     congratulations. How",
+        " Now give the cucumber back to me.                      Good! You gave me a cucumber. How many cucumbers do you"
+        " have now?     congratulations. How",
         " " * 31 + "0." + " " * 69 + "one." + " " * 43 + "I give you a cucumber." + " " * 65 + "zero.",
         None,
         "+",

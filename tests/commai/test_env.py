@@ -144,6 +144,17 @@ def test_wrong_configurations_are_refused_at_once(wrong, message):
         CommAIEnv(GOOD | wrong)
 
 
+class Says:
+    def __init__(self, symbol):
+        self.symbol = symbol
+
+    def reward(self, reward):
+        pass
+
+    def next(self, symbol):
+        return self.symbol
+
+
 def test_wrong_files_and_arguments(tmp_path):
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "empty.json").write_text("{}")
@@ -166,12 +177,7 @@ def test_wrong_files_and_arguments(tmp_path):
         CommAIEnv("mini", num_envs=0)
     for symbol, mode in (("2", "bit"), ("ab", "byte"), ("\u2022", "byte"), (None, "byte"), (1, "bit")):
         with pytest.raises(SpecError, match="from the learner in"):
-            run(
-                "mini",
-                type("L", (), {"reward": lambda *_: None, "next": lambda self, _: symbol})(),
-                mode=mode,
-                max_steps=50,
-            )
+            run("mini", Says(symbol), mode=mode, max_steps=50)
     with pytest.raises(SpecError, match="dotted path"):
         run("mini", "no.such.Learner")
     with pytest.raises(SpecError, match="lacks \\['next', 'reward'\\]"):

@@ -1,6 +1,7 @@
-"""General AI Challenge, round 1: the 40 micro-tasks, from one symbol that is always right to invented words for known ones."""
+"""General AI Challenge, round 1: the 40 micro-tasks, from one symbol that is always right to invented words."""
 
 import functools
+import itertools
 import re
 import string
 
@@ -267,7 +268,8 @@ class KeyedTask(SentenceTask):
     def begin(self) -> None:
         """Draws the table."""
         self.table = self.draw()
-        self.unseen, self.queue = list(self.table), []
+        self.unseen = list(self.table)
+        self.queue: list[str] = []
 
     def ask(self) -> tuple[str, str]:
         """Asks for each key as often as there are keys, in any order, then again."""
@@ -484,7 +486,7 @@ class Micro15Task(KeyedTask):
         """Draws a row of numbers, often backwards."""
         row = self.pick(UNITS, ORDINALS, TENS, TEENS)
         row = row[::-1] if self.rng.random() < 2 / 3 else row
-        return {item: f"{following}." for item, following in zip(row, row[1:])}
+        return {item: f"{following}." for item, following in itertools.pairwise(row)}
 
     def sentence(self, key: str) -> str:
         """Returns the question."""
