@@ -2,6 +2,7 @@
 
 from aexp_torch.adapters import register_stage, to_datapipe, to_dm_env, to_gymnasium, to_gymnasium_vector, to_node
 from aexp_torch.catalog import AEEnv, ArtificialExperience, digits, domains
+from aexp_torch.commai import CommAIEnv
 from aexp_torch.composition import Composition, Interleave, Multitasking, SynEnv
 from aexp_torch.drawing import Drawing, draw
 from aexp_torch.env import Env, Stage
@@ -75,6 +76,7 @@ __all__ = [
     "ClipAction",
     "ClipObservation",
     "ClipReward",
+    "CommAIEnv",
     "Composition",
     "DatasetEnv",
     "DmEnv",

@@ -252,6 +252,9 @@ ROWS = {
     "CountingEnv-one-lane": (lambda: CountingEnv(1), ""),
     "CountingEnv-finite-nested": (lambda: CountingEnv(3, stream_length=7, nested=True), "partial"),
     "CountingEnv-no-action": (lambda: CountingEnv(num_actions=0, stream_length=5), "partial"),
+    "CommAIEnv-bit": (lambda: ae.CommAIEnv("commai", num_envs=3), "random"),
+    "CommAIEnv-byte": (lambda: ae.CommAIEnv("mini", num_envs=3), "random"),
+    "CommAIEnv-one-lane": (lambda: ae.CommAIEnv("challenge", scramble=True), ""),
     "GymnasiumEnv-own-vector": (lambda: ae.GymnasiumEnv("CartPole-v1", 3), "random partial"),
     "GymnasiumEnv-sync": (lambda: ae.GymnasiumEnv("CartPole-v1", 3, "sync"), "random partial"),
     "GymnasiumEnv-one-lane": (lambda: ae.GymnasiumEnv("Acrobot-v1", max_episode_steps=5), "random"),
@@ -649,6 +652,7 @@ def test_lane_control(row):
 
 
 SPAWNED = [
+    "CommAIEnv-bit",
     "GymnasiumEnv-own-vector",
     "AtariEnv",
     "EnvPoolEnv",
