@@ -253,7 +253,7 @@ ROWS = {
     "CountingEnv-finite-nested": (lambda: CountingEnv(3, stream_length=7, nested=True), "partial"),
     "CountingEnv-no-action": (lambda: CountingEnv(num_actions=0, stream_length=5), "partial"),
     "CommAIEnv-bit": (lambda: ae.CommAIEnv("commai", num_envs=3), "random"),
-    "CommAIEnv-byte": (lambda: ae.CommAIEnv("mini", num_envs=3), "random"),
+    "CommAIEnv-byte": (lambda: ae.CommAIEnv("mini", num_envs=3), ""),
     "CommAIEnv-one-lane": (lambda: ae.CommAIEnv("challenge", scramble=True), ""),
     "GymnasiumEnv-own-vector": (lambda: ae.GymnasiumEnv("CartPole-v1", 3), "random partial"),
     "GymnasiumEnv-sync": (lambda: ae.GymnasiumEnv("CartPole-v1", 3, "sync"), "random partial"),

@@ -122,7 +122,7 @@ COMMAI = [
     (
         navigation.PickUpAroundAndGiveTask,
         "There is an avocado north from you. Pick it up and give it to me.                      You picked up the avocado."
-        "                      You gave me an avocado. Ther",
+        "                      You gave me an avocado. Th",
         " " * 65 + "I pick up the avocado." + " " * 26 + "I give you an avocado.",
         None,
         "+",
