@@ -42,7 +42,8 @@ class Drive:
     """Runs an actor over a loader's slots: `len(loader)` items an epoch, each a Trajectory of `num_steps` steps.
 
     A source whose action spec is empty gives its timestep as it is. The actor runs here, without gradient, and nothing
-    of an item is acted before the consumer asks for it.
+    of an item is acted before the consumer asks for it. Where a slot goes from source to source (Interleave, AEEnv), the T
+    steps of each are gathered over its turns; those that wait for more were acted when they came.
 
     Args:
       loader: whose slots are run.

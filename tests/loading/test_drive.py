@@ -1,6 +1,7 @@
 """Trajectories: joined at their ends, acted in time, and exact after a restore at any step."""
 
 import io
+from itertools import pairwise
 
 import pytest
 import torch
@@ -100,6 +101,51 @@ def test_a_composition_gives_trajectories_of_each_source():
     assert steps["b"][:3] == [[0, 0, 1], [1, 2, 3], [3, 4, 0]]
 
 
+def life(**options):
+    """Visits of one to four timesteps: to two environments, of other keys and batch sizes, and to data."""
+    envs = {
+        "a": endless(num_actions=2),
+        "b": CountingEnv(3, lengths=[3, 99, 99], nested=True, num_actions=2),
+        "data": ae.DatasetEnv({"x": torch.arange(6)}, batch_size=2),
+    }
+    return ae.AEEnv(envs, steps=(1, 4), **options)
+
+
+@pytest.mark.parametrize("in_flight", [1, 2])
+def test_trajectories_are_gathered_over_visits(in_flight):
+    env, answered = life(), {}
+
+    def actor(timestep):
+        answered.setdefault((timestep.source, timestep.ticket.slot), []).append(timestep.ticket.step)
+        number = timestep.ticket.step % 2
+        return torch.full((len(timestep.reward),), number), {"step": torch.full((1,), timestep.ticket.step)}
+
+    loader = ae.Loader(env, steps_per_epoch=60, in_flight=in_flight, seed=2)
+    drive, joined, items = loader.drive(actor, num_steps=3), {}, 0
+    for _ in range(2):
+        for item in drive:
+            items += 1
+            if item.source == "data":
+                assert isinstance(item, ae.TimeStep)
+                continue
+            seen = item.timesteps.observation
+            counts = (seen["observation"] if item.source == "a" else seen["count"])[:, 0].tolist()
+            assert item.timesteps.reward.shape == (4, {"a": 2, "b": 3}[item.source])
+            stream = joined.setdefault((item.source, item.slot), [(counts[0], 0, 0.0)])
+            assert stream[-1][0] == counts[0]  # the last timestep begins the next trajectory
+            rewards, kinds = item.timesteps.reward[:, 0].tolist(), item.timesteps.step_type[:, 0].tolist()
+            stream += zip(counts[1:], kinds[1:], rewards[1:])
+            steps = item.extras["step"].flatten().tolist()
+            for t, kind in enumerate(kinds[1:]):  # the answer to a timestep brings the reward of the next
+                assert rewards[t + 1] == (0 if kind == 0 else steps[t] % 2) or kinds[t] == 2
+    assert items == 120 and len(joined) == 2 * in_flight
+    for (source, slot), stream in joined.items():
+        assert [count for count, _, _ in stream] == list(range(len(stream)))  # nothing lost, nothing twice
+        kinds = [kind for _, kind, _ in stream]
+        assert kinds.count(2) > 3 and all(after == 0 for kind, after in pairwise(kinds) if kind == 2)
+        assert answered[source, slot] == sorted(set(answered[source, slot]))
+
+
 def test_keys_that_only_some_timesteps_have():
     data = (torch.tensor([1.0, 2, 3]), torch.tensor([0, 1, 1]))
     env = ae.DatasetEnv(data, batch_size=2, loss="correct", epochs=1, name="data")
@@ -130,13 +176,20 @@ class Actor:
         return {"action": (noise * 2).long()}, {"noise": noise}
 
 
+def rows():
+    return ae.DatasetEnv({"x": torch.arange(5)}, batch_size=2)
+
+
 def everything(in_flight, actor):
     envs = {
         "rl": ae.GymnasiumEnv("CartPole-v1", 2).pipe(ae.Noisy).pipe(ae.ObserveReward, history=2),
         "data": ae.DatasetEnv({"x": torch.arange(5)}, batch_size=2, shuffle=True, epochs=1),
         "both": ae.Interleave({"a": endless(num_actions=2), "b": endless(num_actions=2, random=True)}, ["a", "b", "b"]),
+        "life": ae.AEEnv(
+            {"c": endless(num_actions=2), "d": rows(), "e": endless(num_actions=2, random=True)}, steps=(1, 4)
+        ),
     }
-    return ae.Loader(envs, steps_per_epoch=7, in_flight=in_flight, seed=4).drive(actor, num_steps=3)
+    return ae.Loader(envs, steps_per_epoch=14, in_flight=in_flight, seed=4).drive(actor, num_steps=3)
 
 
 def leaves(item):
@@ -163,7 +216,7 @@ def test_a_state_at_any_step_gives_the_rest(in_flight, replay):
             buffer = io.BytesIO()
             torch.save((drive.state_dict(replay), actor.generator.get_state()), buffer)
             states.append(buffer.getvalue())
-    assert len(items) == 14 and len({source for source, _ in items}) == 4
+    assert len(items) == 28 and len({source for source, _ in items}) == 7
     for taken, state in enumerate(states, start=1):
         actor = Actor()
         resumed = everything(in_flight, actor)
@@ -173,9 +226,9 @@ def test_a_state_at_any_step_gives_the_rest(in_flight, replay):
         actor.generator.set_state(generator)
         taken -= replay
         rest = []
-        while len(rest) < 14 - taken:
+        while len(rest) < 28 - taken:
             rest += [(item.source, leaves(item)) for item in resumed]
-        assert len(rest) == 14 - taken
+        assert len(rest) == 28 - taken
         for (source, expected), (resumed_source, came) in zip(items[taken:], rest, strict=True):
             assert source == resumed_source
             same(expected, came)
