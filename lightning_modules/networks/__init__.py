@@ -6,10 +6,12 @@ into answers that fit a spec, with their log-probabilities. To add one: a class 
 """
 
 from lightning_modules.networks.body import Body
-from lightning_modules.networks.decoders import Decoder, LeafDecoder
-from lightning_modules.networks.encoders import Encoder, leaf_encoder
+from lightning_modules.networks.decoders import Decoder
+from lightning_modules.networks.encoders import Encoder
 from lightning_modules.networks.initialization import initialize, module_key, seeded
 from lightning_modules.networks.inputs import Inputs, merge_time, policy_inputs, read_inputs, select_rows
+from lightning_modules.networks.leaf_decoders import LeafDecoder
+from lightning_modules.networks.leaf_encoders import leaf_encoder
 from lightning_modules.networks.scale import Scale
 
 __all__ = [

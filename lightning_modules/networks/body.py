@@ -5,9 +5,10 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from lightning_modules.networks.encoders import Activation, Encoder, make_activation
+from lightning_modules.networks.encoders import Encoder
 from lightning_modules.networks.initialization import initialize
 from lightning_modules.networks.inputs import Inputs
+from lightning_modules.networks.leaf_encoders import Activation, make_activation
 
 __all__ = ["Body"]
 

@@ -1,6 +1,6 @@
 """Initial weights from a seed of their own, and names that torch accepts for modules."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -18,16 +18,23 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def initialize(module: nn.Module, scheme: Literal["orthogonal", "kaiming"] = "orthogonal", gain: float = 1.0) -> None:
+def initialize(
+    module: nn.Module,
+    scheme: Literal["orthogonal", "kaiming"] = "orthogonal",
+    gain: float = 1.0,
+    but: Iterable[nn.Module] = (),
+) -> None:
     """Draws the weights of linear and convolutional layers anew, and sets their biases to 0.
 
     Args:
       module: whose layers.
       scheme: orthogonal, or uniform for ReLU (He et al. 2015).
       gain: multiplies the weights.
+      but: modules whose layers keep the weights that they have.
     """
+    kept = {id(layer) for other in but for layer in other.modules()}
     for layer in module.modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d):
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.Conv1d) and id(layer) not in kept:
             if scheme == "orthogonal":
                 nn.init.orthogonal_(layer.weight, gain)
             else:

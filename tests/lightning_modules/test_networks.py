@@ -20,7 +20,7 @@ from lightning_modules.networks import (
     seeded,
     select_rows,
 )
-from lightning_modules.networks.encoders import GridEncoder
+from lightning_modules.networks.leaf_encoders import GridEncoder, Numbers
 
 LEAVES = {
     "real": specs.Array((4,), np.float32),
@@ -38,6 +38,9 @@ LEAVES = {
     "frames": specs.BoundedArray((4, 84, 84), np.uint8, 0, 255),
     "tiny_grid": specs.Array((3, 2), np.float32),
     "video": specs.Array((2, 16, 16, 3), np.float32),
+    "panorama": specs.BoundedArray((20, 90, 3), np.uint8, 0, 255),
+    "strip": specs.Array((2, 300), np.float32),
+    "long_text": specs.BoundedArray((700,), np.uint8, 0, 255),
     "text": specs.BoundedArray((12,), np.uint8, 0, 255),
     "words": specs.Array((6,), np.int64),
 }
@@ -97,6 +100,35 @@ def test_text_padding_says_nothing():
     one, other = (encoder(Inputs({"text": text}, {}, 1)) for text in (short, long))
     torch.testing.assert_close(one, other)
     assert not encoder(Inputs({"text": torch.zeros_like(short)}, {}, 1)).any()
+
+
+def test_long_texts_are_read_to_their_end():
+    encoder = Encoder(*policy_inputs(spec_of({"text": LEAVES["long_text"]})), width=8)
+    text = torch.zeros(4, 700, dtype=torch.uint8)
+    text[0, :3] = text[1, :600] = text[2, :600] = text[3, :1] = 65
+    text[2, 599] = 66
+    features = encoder(Inputs({"text": text}, {}, 4))
+    assert len(features.unique(dim=0)) == 4
+    torch.testing.assert_close(encoder(Inputs({"text": text[:1]}, {}, 1))[0], features[0])  # whatever stands beside it
+
+
+@pytest.mark.parametrize("shape", [(16_000,), (4_000, 2), (5, 12, 12), (70, 8, 8, 3)])
+def test_reads_sounds_and_videos(shape):
+    spec = spec_of({"x": specs.Array(shape, np.float32)}, x=ae.Modality("sequence", "real"))
+    encoder = Encoder(*policy_inputs(spec), width=8)
+    value = torch.randn(3, *shape, requires_grad=True)
+    features = encoder(Inputs({"x": value}, {}, 3))
+    assert features.shape == (3, 8) and len(features.unique(dim=0)) == 3
+    features.sum().backward()
+    assert value.grad[:, 0].any() and value.grad[:, -1].any()
+
+
+def test_reals_without_bounds_stay_of_a_sensible_size():
+    numbers = Numbers(specs.Array((6,), np.float32))
+    value = torch.tensor([[0.5, -10.0, 1e6, -1e30, torch.inf, torch.nan]])
+    assert numbers(value)[0, :2].tolist() == [0.5, -10.0]
+    assert 10 < numbers(value)[0, 2] < 25 and -100 < numbers(value)[0, 3] < -25
+    assert numbers(value)[0, 4:].tolist() == [0.0, 0.0]
 
 
 def nested() -> ae.EnvSpec:
@@ -172,10 +204,51 @@ def test_decodes_every_kind_of_leaf(name):
     log_prob = decoder.log_prob(parameters, raw)
     assert log_prob.shape == decoder.entropy(parameters).shape == (50,)
     assert (log_prob <= decoder.log_prob(parameters, decoder.mode(parameters)) + 1e-6).all()
-    if name != "bounded":  # there, answers are clipped
+    if name not in ("bounded", "text"):  # there, answers are clipped, or what is no UTF-8 is left out
         again = decoder.from_answer(decoder.answer(raw))
         torch.testing.assert_close(again[f"outer/{name}"], raw[f"outer/{name}"])
     log_prob.sum().backward()
+
+
+def test_texts_end_at_their_first_zero():
+    decoder = Decoder({"a": LEAVES["text"]}, {"a": ae.Modality("sequence", "categorical")}, 4)
+    (leaf,) = decoder.leaves.values()
+    logits = torch.full((2, 12, 256), -100.0)
+    for row, word in enumerate([b"ab", b"abcdefghijkl"]):
+        for place, byte in enumerate(word.ljust(12, b"\0")):
+            logits[row, place, byte] = 0.0
+    text = decoder.answer(decoder.mode({"a": logits}))["a"]
+    assert [bytes(row).rstrip(b"\0") for row in text.tolist()] == [b"ab", b"abcdefghijkl"]
+    torch.testing.assert_close(leaf.log_prob(logits, text.long()), torch.zeros(2), atol=1e-4, rtol=0)
+    torch.testing.assert_close(leaf.entropy(logits), torch.zeros(2), atol=1e-4, rtol=0)
+    logits[:, 5:] = 0.0  # what follows the end of a text counts nowhere
+    assert leaf.log_prob(logits, text.long())[0] == pytest.approx(0, abs=1e-4)
+    assert leaf.entropy(logits)[0] == pytest.approx(0, abs=1e-4)
+    assert leaf.entropy(logits)[1] > 5
+    fair = torch.log(torch.tensor([0.5, 0.25, 0.25])).expand(1, 12, 3)
+    expected = sum(0.5**place for place in range(12)) * 1.0397
+    assert float(leaf.entropy(torch.nn.functional.pad(fair, (0, 253), value=-1e4))) == pytest.approx(expected, abs=1e-3)
+
+
+def test_images_are_drawn_as_numbers():
+    spec = specs.BoundedArray((4, 4, 3), np.uint8, 0, 255)
+    decoder = Decoder({"a": spec}, {"a": ae.Modality("grid", "integer")}, 4)
+    assert decoder.is_real(("a",))
+    answer = decoder.answer({"a": torch.linspace(-2, 2, 96).view(2, 48)})["a"]
+    assert answer.dtype == torch.uint8 and answer.min() == 0 and answer.max() == 255
+    image = torch.randint(0, 256, (2, 4, 4, 3), dtype=torch.uint8)
+    assert torch.equal(decoder.answer(decoder.from_answer({"a": image}))["a"], image)
+
+
+def test_what_cannot_be_decoded_is_answered_with_its_smallest_value():
+    tree = {"a": specs.Array((2,), np.int64), "b": specs.DiscreteArray(3)}
+    told: list[str] = []
+    decoder = Decoder(tree, ae.EnvSpec({}, tree).modalities["action"], 4, lambda name, error: told.append(name))
+    parameters = decoder(torch.randn(5, 4))
+    raw = decoder.sample(parameters, torch.Generator().manual_seed(0))
+    action_checker(tree, 5)(decoder.answer(raw), lambda: True)
+    assert told == ["a"] and decoder.learned == [("b",)] and not decoder.answer(raw)["a"].any()
+    assert decoder.log_prob(parameters, raw).shape == decoder.entropy(parameters).shape == (5,)
 
 
 def test_draws_follow_their_probabilities():
