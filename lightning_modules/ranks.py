@@ -8,7 +8,7 @@ import atexit
 import io
 import itertools
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -20,7 +20,17 @@ from torch.distributed.distributed_c10d import _get_default_store
 
 from aexp_torch import AexpError
 
-__all__ = ["all_ranks", "anywhere", "drop_gradients", "everywhere", "leave_at_exit", "own_rank", "rank_seed", "reach"]
+__all__ = [
+    "all_ranks",
+    "anywhere",
+    "average_gradients",
+    "drop_gradients",
+    "everywhere",
+    "leave_at_exit",
+    "own_rank",
+    "rank_seed",
+    "reach",
+]
 
 SECONDS = 20.0  # that ranks wait for one another while an exception ends the run
 CHUNK = 2**22  # bytes; the store takes values up to 8 MiB
@@ -177,3 +187,18 @@ def drop_gradients(module: nn.Module, used: Iterable[nn.Module], trainer: Traine
         for parameter in module.parameters():
             if id(parameter) not in kept:
                 parameter.grad = None
+
+
+def average_gradients(parameters: Sequence[nn.Parameter], trainer: Trainer) -> None:
+    """Averages gradients over ranks, a collective: for parameters that DistributedDataParallel was not told of.
+
+    A rank on which one has no gradient counts as 0.
+    """
+    if trainer.world_size == 1 or not parameters:
+        return
+    sizes = [parameter.numel() for parameter in parameters]
+    gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
+    averaged = torch.cat([gradient.flatten() for gradient in gradients])
+    distributed.all_reduce(averaged)
+    for parameter, gradient in zip(parameters, (averaged / trainer.world_size).split(sizes), strict=True):
+        parameter.grad = gradient.view_as(parameter).clone()

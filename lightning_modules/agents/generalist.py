@@ -7,50 +7,55 @@ trajectory by proximal policy optimization, all by one optimizer.
 Source: the actor-critic part is Schulman et al. 2017 (see `ppo.py`); the settings are those of this project.
 """
 
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from lightning import LightningModule
 from torch import Tensor, nn
 
 from aexp_torch import EnvSpec, SpecError, TimeStep, Trajectory
+from aexp_torch.specs import flatten, path_name
 from lightning_modules.agents.annealing import fit_progress
 from lightning_modules.agents.generator import AgentGenerator
+from lightning_modules.agents.growing import Growing
 from lightning_modules.agents.losses import clipped_policy_loss, masked_mean
 from lightning_modules.agents.minibatches import minibatches
 from lightning_modules.agents.returns import generalized_advantages
 from lightning_modules.agents.scores import Scores
 from lightning_modules.networks import (
-    Decoder,
-    Encoder,
     Inputs,
     initialize,
     merge_time,
     module_key,
-    policy_inputs,
     read_inputs,
     seeded,
     select_rows,
 )
-from lightning_modules.ranks import all_ranks, drop_gradients, own_rank, rank_seed, reach
+from lightning_modules.ranks import all_ranks, average_gradients, drop_gradients, own_rank, rank_seed, reach
 
 __all__ = ["Generalist"]
 
 
-class Generalist(LightningModule):
+class Generalist(Growing):
     """Learns from any mixture of datasets and environments (`ExperienceDataModule(num_steps=T)`).
 
     | source | what comes | loss |
     |---|---|---|
     | takes no actions, has `y` (a dataset in mode joint) | timesteps | -log p(y given the rest) |
+    | takes no actions, has no `y` | timesteps | none: they are passed over, with a warning |
     | takes actions | trajectories | PPO's, with generalized advantages |
 
-    Grids, sequences and sets of the same spec share an encoder between sources; a new source adds encoders and heads to
-    what there is, and leaves the trunk as it is (`load_from_checkpoint(path, specs=more, strict=False)`). A source that
-    asks for predictions (`predict:y`) gets gamma 0: an answer does not change the next question.
+    A source that asks for predictions (`predict:y`) gets gamma 0: an answer does not change the next question.
+
+    It grows: a source that it meets for the first time, in training or in a checkpoint, gets encoders, decoders and a
+    value of its own (`grow`), from seeds of its own, and joins the running optimizer; all that was there stays as it is,
+    the optimizer's state included. Grids, sequences and sets of the same spec share an encoder between sources, texts of
+    any length too: what is learned of one helps the next. What it has no network for is left out, with a warning.
 
     Args:
-      specs: of the sources, from `datamodule.specs`.
+      specs: of the sources, from `datamodule.specs`. Those that come in a dict are taken up at once; others, and those of
+        a mapping that makes them when they are asked for, when they come.
       lr: learning rate at the start; it goes down to 0 in a straight line.
       gamma: the agent's discount per step.
       lambda_: of generalized advantage estimation: 0 is one-step TD, 1 is Monte Carlo.
@@ -71,7 +76,7 @@ class Generalist(LightningModule):
 
     def __init__(
         self,
-        specs: dict[str, EnvSpec],
+        specs: Mapping[str, EnvSpec] | None = None,
         lr: float = 1e-3,
         gamma: float = 0.98,
         lambda_: float = 0.8,
@@ -90,46 +95,18 @@ class Generalist(LightningModule):
         seed: int = 0,
     ):
         super().__init__()
-        for source, spec in specs.items():
-            if not spec.action and target not in spec.observation:
-                raise SpecError(
-                    f"Generalist: expected sources that take actions or have {target!r}, {source!r} has"
-                    f" {sorted(spec.observation)} and takes none. Name the target with target=."
-                )
         self.save_hyperparameters(ignore=["specs"])
         self.automatic_optimization = False
-        self.specs = specs
-        self.paths: dict[str, list[tuple[str, ...]]] = {}
-        self.encoders, self.decoders, self.values = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         with seeded(seed):
             layers = [layer for _ in range(trunk_layers) for layer in (nn.Linear(hidden, hidden), nn.Tanh())]
             self.trunk = nn.Sequential(*layers)
             initialize(self.trunk, "orthogonal", 2**0.5)
-            shared: dict[tuple, nn.Module] = {}
-            for source, spec in specs.items():
-                self._add_source(source, spec, shared)
         self.generator = AgentGenerator(seed)
         self.num_steps = 0  # training steps done
         self.env_steps = 0
         self.scores = Scores()
-
-    def _add_source(self, source: str, spec: EnvSpec, shared: dict[tuple, nn.Module]) -> None:
-        hparams, key = self.hparams, module_key(source)
-        supervised = not spec.action
-        sides = policy_inputs(spec, hidden=[hparams.target] if supervised else [])
-        encoder = Encoder(*sides, hparams.hidden, "tanh", shared=shared)
-        side = "observation" if supervised else "action"
-        wanted = {hparams.target: spec.observation[hparams.target]} if supervised else spec.action
-        decoder = Decoder(wanted, spec.modalities[side], hparams.hidden)
-        initialize(encoder, "orthogonal", 2**0.5)
-        initialize(decoder, "orthogonal", 0.1 if supervised else 0.01)
-        self.encoders[key], self.decoders[key], self.paths[source] = encoder, decoder, encoder.paths
-        if not supervised:
-            self.values[key] = nn.Linear(hparams.hidden, 1)
-            initialize(self.values[key], "orthogonal", 1.0)
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.parameters(), lr=self.hparams.lr, eps=1e-5, foreach=True)
+        if isinstance(specs, dict):
+            self.grow(specs)
 
     def forward(self, source: str, inputs: Inputs) -> tuple[dict[str, Tensor], Tensor]:
         """Returns the parameters of the answers' distribution and, for the value, the features [N, hidden]."""
@@ -142,7 +119,7 @@ class Generalist(LightningModule):
 
     def act(self, timestep: TimeStep) -> tuple[dict, dict]:
         """Draws an action; extras are what was drawn (`raw`) and its log-probability, float32 [B]."""
-        decoder = self.decoders[module_key(timestep.source)]
+        decoder = self._decoder(self._known(timestep.source))
         parameters, _ = self(timestep.source, self._read(timestep))
         raw = decoder.sample(parameters, self.generator)
         return decoder.answer(raw), {"raw": raw, "log_prob": decoder.log_prob(parameters, raw)}
@@ -150,7 +127,7 @@ class Generalist(LightningModule):
     def greedy(self, timestep: TimeStep) -> dict:
         """Returns the likeliest answer; for a supervised source what its target is taken for."""
         with torch.no_grad():
-            decoder = self.decoders[module_key(self._known(timestep.source))]
+            decoder = self._decoder(self._known(timestep.source, learns=False))
             return decoder.answer(decoder.mode(self(timestep.source, self._read(timestep))[0]))
 
     def training_step(self, batch: Trajectory | TimeStep, batch_idx: int) -> None:
@@ -168,6 +145,10 @@ class Generalist(LightningModule):
             losses = self._learn_by_reward(batch, remaining)
         else:
             loss, _ = self._supervised_loss(batch)
+            if loss is None and (self.trainer.world_size == 1 or not self._decoder(source).learned):
+                return
+            if loss is None:  # other ranks may have labels
+                loss = batch.reward.new_zeros(())
             self._descend(source, self.hparams.supervised_weight * loss)
             losses = {"loss": loss.detach()}
         if self.trainer.log_every_n_steps and self.num_steps % self.trainer.log_every_n_steps == 0:
@@ -177,7 +158,7 @@ class Generalist(LightningModule):
     def _learn_by_reward(self, trajectory: Trajectory, remaining: float) -> dict[str, Tensor]:
         hparams, source, timesteps = self.hparams, trajectory.source, trajectory.timesteps
         num_envs = timesteps.reward.shape[1]
-        decoder = self.decoders[module_key(source)]
+        decoder = self._decoder(source)
         inputs = read_inputs(merge_time(timesteps.observation), self.paths[source], timesteps.reward.numel())
         with torch.no_grad():
             v = self.value(source, self(source, inputs)[1]).view_as(timesteps.reward)  # [T + 1, B]
@@ -188,7 +169,8 @@ class Generalist(LightningModule):
         target = advantage + v[:-1]
 
         # Actions on LAST were ignored, and rows without anything to look at stand for nothing.
-        counts, present = ~timesteps.last().flatten(), inputs.present()
+        counts = ~timesteps.last().flatten()
+        present = inputs.present() if self.paths[source] else None
         counts = counts if present is None else counts & present.to(counts.device)
         rows = counts[:-num_envs].nonzero().flatten()
         self.env_steps += len(rows)
@@ -218,51 +200,79 @@ class Generalist(LightningModule):
                 losses = {"loss": loss, "policy_loss": policy_loss, "value_loss": value_loss}
         return {name: value.detach() for name, value in losses.items()}
 
-    def _supervised_loss(self, timestep: TimeStep) -> tuple[Tensor, Tensor | None]:
-        """Returns the mean of -log p(y) over the rows that count, and which these are (bool [B], None for all)."""
-        target = self.hparams.target
-        decoder = self.decoders[module_key(timestep.source)]
+    def _supervised_loss(self, timestep: TimeStep) -> tuple[Tensor | None, Tensor | None]:
+        """Returns the mean of -log p(y) over the rows that count, and which these are (bool [B], None for all).
+
+        None where there is nothing to learn.
+        """
+        decoder = self._decoder(timestep.source)
+        labels = self._read(timestep, decoder.paths)
+        if not labels.values or not decoder.learned:
+            return None, None
         inputs = self._read(timestep)
-        rows, labelled = inputs.present(), timestep.observation.get(f"mask:{target}")
+        rows, labelled = inputs.present() if self.paths[timestep.source] else None, labels.present()
         rows = labelled if rows is None else rows if labelled is None else rows & labelled
         parameters, _ = self(timestep.source, inputs)
-        truth = timestep.observation[target]
-        return masked_mean(-decoder.log_prob(parameters, decoder.from_answer({target: truth})), rows), rows
+        truth = decoder.from_answer(self._target(timestep))
+        return masked_mean(-decoder.log_prob(parameters, truth, labels.masks), rows), rows
+
+    def _target(self, timestep: TimeStep) -> dict:
+        target = self.hparams.target
+        return {target: timestep.observation[target]}
 
     def _descend(self, source: str, loss: Tensor) -> None:
-        optimizer, key = self.optimizers(), module_key(source)
+        optimizer, parts = self.optimizers(), self._parts(source)
         optimizer.zero_grad()  # to None: what this step does not touch, Adam leaves alone
         self.manual_backward(reach(loss, self, self.trainer))
-        heads = (parts[key] for parts in (self.encoders, self.decoders, self.values) if key in parts)
-        drop_gradients(self, [self.trunk, *heads], self.trainer)
-        weights = optimizer.param_groups[0]["params"]
-        nn.utils.clip_grad_norm_(weights, self.hparams.max_grad_norm)
-        optimizer.step()
+        drop_gradients(self, parts, self.trainer)
+        weights = [parameter for part in parts for parameter in part.parameters()]
+        average_gradients([parameter for parameter in weights if id(parameter) in self._late], self.trainer)
+        norm = nn.utils.clip_grad_norm_(weights, self.hparams.max_grad_norm)
+        if norm.isfinite():
+            optimizer.step()
+        else:
+            warnings.warn(
+                f"Generalist: expected finite numbers from {source!r}, its loss is {float(loss)} and the length of its"
+                f" gradient {float(norm)}; such minibatches are passed over.",
+                stacklevel=2,
+            )
 
-    def _known(self, source: str) -> str:
-        if source not in self.specs:
-            raise SpecError(f"Generalist: expected one of the sources {list(self.specs)}, got {source!r}.")
-        return source
-
-    def _read(self, timestep: TimeStep) -> Inputs:
+    def _read(self, timestep: TimeStep, paths: list[tuple[str, ...]] | None = None) -> Inputs:
         here = timestep if timestep.reward.device == self.device else timestep.to(self.device)
-        return read_inputs(here.observation, self.paths[timestep.source], len(timestep.reward))
+        return read_inputs(
+            here.observation, self.paths[timestep.source] if paths is None else paths, len(timestep.reward)
+        )
 
     def validation_step(self, timestep: TimeStep, batch_idx: int, dataloader_idx: int = 0) -> dict:
         answer, source = self.greedy(timestep), timestep.source
         if self.specs[source].action:
             timestep.reply(answer)
             self.scores.add_timestep(timestep, answer)
-        elif timestep.observation.get(self.hparams.target) is not None:
-            loss, rows = self._supervised_loss(timestep)
-            count = len(timestep.reward) if rows is None else int(rows.sum())
-            self.scores.add(source, "loss", float(loss) * count, count)
-            truth = timestep.observation[self.hparams.target]
-            if not truth.is_floating_point():
-                self.scores.add_hits(source, answer[self.hparams.target] == truth, rows)
+        else:
+            self._score(timestep, answer)
         return answer
 
     test_step = predict_step = validation_step
+
+    def _score(self, timestep: TimeStep, answer: dict) -> None:
+        """Adds what a supervised minibatch says: loss, and the share of right choices or the mean absolute error."""
+        loss, rows = self._supervised_loss(timestep)
+        if loss is None:
+            return
+        source, decoder = timestep.source, self._decoder(timestep.source)
+        count = len(timestep.reward) if rows is None else int(rows.sum())
+        self.scores.add(source, "loss", float(loss) * count, count)
+        labels, answers = self._read(timestep, decoder.learned), dict(flatten(answer))
+        for path in decoder.learned:
+            name = path_name(path)
+            if name not in labels.values:
+                continue
+            mask = labels.masks.get(name)
+            counting = rows if mask is None else mask if rows is None else rows & mask
+            if decoder.is_real(path):
+                self.scores.add_errors(source, answers[path], labels.values[name], counting)
+            else:
+                self.scores.add_hits(source, answers[path] == labels.values[name], counting)
 
     def on_validation_epoch_start(self) -> None:
         self.scores.restart()
@@ -276,14 +286,17 @@ class Generalist(LightningModule):
         self.scores.log(self, "test")
 
     def setup(self, stage: str) -> None:
+        super().setup(stage)
         if stage == "fit" and self.num_steps == 0:
             self.generator.manual_seed(rank_seed(self.hparams.seed, self.trainer.global_rank))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
         own = {"generator": self.generator.get_state(), "num_steps": self.num_steps, "env_steps": self.env_steps}
         checkpoint["agent"] = all_ranks(own, self.trainer)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
         own = own_rank(checkpoint["agent"], self._trainer)
         if "generator" in own:
             self.generator.set_state(own["generator"].cpu())

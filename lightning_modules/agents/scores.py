@@ -23,6 +23,7 @@ class Scores:
     |---|---|
     | `<split>/<source>/return`, `/length` | episodes that ended |
     | `<split>/<source>/accuracy` | answers `predict:y` that equal the `y` shown next, where rows count |
+    | `<split>/<source>/mae` | absolute errors of real answers, in the source's units |
     """
 
     def __init__(self):
@@ -67,6 +68,12 @@ class Scores:
         if rows is not None:
             hits = hits[rows]
         self.add(source, "accuracy", int(hits.sum()), len(hits))
+
+    def add_errors(self, source: str, answers: Tensor, truth: Tensor, rows: Tensor | None = None) -> None:
+        """Adds the distance of real answers [B, ...] from what is true, of the rows that count (bool [B])."""
+        errors = (answers.double() - truth.double()).abs().flatten(1 if answers.dim() > 1 else 0)
+        errors = errors if rows is None else errors[rows]
+        self.add(source, "mae", float(errors.sum()), errors.numel())
 
     def log(self, module: LightningModule, split: str) -> None:
         """Logs the means, over all ranks, as `<split>/<source>/<name>`."""

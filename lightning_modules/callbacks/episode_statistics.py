@@ -1,6 +1,7 @@
 """EpisodeStatistics: episodic return and length per source."""
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
@@ -39,7 +40,7 @@ class EpisodeStatistics(Callback):
         self._batches_since_log = 0
         self._log_again = False
         self._trainer: Trainer | None = None
-        self._evaluation_specs: dict[str, EnvSpec] = {}
+        self._evaluation_specs: Mapping[str, EnvSpec] = {}
         self._evaluation: dict[int, StreamWatch] = {}
         self._finished: list[tuple[int, FinishedEpisode]] = []
 

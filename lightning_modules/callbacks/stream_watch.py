@@ -1,7 +1,8 @@
 """StreamWatch: episodes, interactions and samples, counted from the batches that go by."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -41,7 +42,7 @@ class StreamWatch:
     """
 
     def __init__(self, specs: Mapping[str, EnvSpec] | None = None):
-        self.specs: Mapping[str, EnvSpec] = specs or {}
+        self.specs: Mapping[str, EnvSpec] = {} if specs is None else specs
         self.env_steps: dict[str, int] = {}
         self.samples: dict[str, int] = {}
         self._counters: dict[str, dict[int, EpisodeCounter]] = {}
@@ -95,20 +96,17 @@ class StreamWatch:
                 counter.load_state_dict(slots[slot])
 
 
-def specs_of(loaders: Any) -> dict[str, EnvSpec]:
-    """Finds the specs of the sources in a loader, or in a tuple, list or dict of loaders."""
-    found: dict[str, EnvSpec] = {}
-    members: Iterable[Any] = loaders.values() if isinstance(loaders, Mapping) else loaders
+def specs_of(loaders: Any) -> Mapping[str, EnvSpec]:
+    """Finds the specs of the sources in a loader, or in a tuple, list or dict of loaders; none is made for it."""
     if isinstance(loaders, Mapping | list | tuple):
-        for member in members:
-            found |= specs_of(member)
-        return found
+        members: Iterable[Any] = loaders.values() if isinstance(loaders, Mapping) else loaders
+        return ChainMap(*(cast(MutableMapping, specs_of(member)) for member in members))
     if isinstance(loaders, DataLoader):
         return specs_of(loaders.dataset) if isinstance(loaders.dataset, Env) else {}
     for name in ("streams", "loader"):  # a DataModule's feed, a drive
         loaders = getattr(loaders, name, loaders)
     specs = getattr(loaders, "specs", None)
-    return dict(specs) if isinstance(specs, Mapping) else {}
+    return specs if isinstance(specs, Mapping) else {}
 
 
 def _items_in(batch: Any) -> Iterator[TimeStep | Trajectory]:

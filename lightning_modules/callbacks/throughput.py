@@ -108,7 +108,7 @@ class Throughput(Callback):
             values |= {f"{source}/{what}_per_s": count / seconds for source, count in gained.items()}
         self._logged = self._sums()
         # One that is shown stays so: Lightning takes no other options for the same name.
-        sources = self._watch.specs or self._totals["samples"]
+        sources = self._watch.specs if isinstance(self._watch.specs, dict) else self._totals["samples"]
         shown = "env_steps_per_s" if any(map(self._watch.is_interactive, sources)) else "samples_per_s"
         self._log_totals(pl_module)
         for name, value in values.items():

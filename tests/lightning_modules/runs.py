@@ -63,7 +63,8 @@ def data(**options):
 def build(kind, workers=0, in_flight=4, validates=True, annealing_steps=None, **options):
     """Returns an agent and streams of a kind.
 
-    dqn and ppo (RL), classifier (datasets), passes (a finite one), mixed, and world (predictions of what comes next).
+    dqn and ppo (RL), classifier (datasets), passes (a finite one), mixed, known and growing (mixed, and nothing known
+    before), and world (predictions of what comes next).
     """
     val_data = data(epochs=1)
     agent, train, val, own = {
@@ -76,6 +77,10 @@ def build(kind, workers=0, in_flight=4, validates=True, annealing_steps=None, **
             {"cart": cart(), "lines": lines(), "data": data(shuffle=True)},
             {"cart": cart(1), "data": val_data},
             {"num_steps": 4},
+        ),
+        **dict.fromkeys(
+            ("known", "growing"),
+            (Generalist, {"cart": cart(), "data": data(shuffle=True)}, {"data": val_data}, {"num_steps": 4}),
         ),
         "world": (WorldModel, {"cart": asked(cart())}, {"cart": asked(cart(1))}, {}),
     }[kind]
@@ -91,7 +96,8 @@ def build(kind, workers=0, in_flight=4, validates=True, annealing_steps=None, **
         val if validates else None,
         **{"num_workers": workers, "in_flight": in_flight, "steps_per_epoch": STEPS, "episodes": 3, **own, **options},
     )
-    return agent(module.specs, hidden=8, annealing_steps=annealing_steps, **small), module
+    specs = {} if kind == "growing" else module.specs  # what it does not know, it learns of as it comes
+    return agent(specs, hidden=8, annealing_steps=annealing_steps, **small), module
 
 
 def digest(batch):

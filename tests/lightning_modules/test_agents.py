@@ -286,18 +286,6 @@ def test_annealing_ends_with_the_trainer():
         assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(1e-4)  # of the last of 10 steps
 
 
-def test_a_new_source_is_new_heads_on_the_same_trunk(tmp_path):
-    data = ExperienceDataModule({"cart": cart()}, num_steps=4, steps_per_epoch=2)
-    agent = small(Generalist, data.specs)
-    fit(agent, data, [SaveAt(tmp_path, [2])])
-    more = ExperienceDataModule({"cart": cart(), "digits": ae.digits()}, num_steps=4, steps_per_epoch=2)
-    with pytest.warns(UserWarning, match="not in the checkpoint"):
-        grown = Generalist.load_from_checkpoint(tmp_path / "2.ckpt", specs=more.specs, strict=False, weights_only=True)
-    for key, value in agent.state_dict().items():
-        assert torch.equal(grown.state_dict()[key], value)
-    fit(grown, more)
-
-
 def test_a_step_leaves_other_heads_alone():
     data = ExperienceDataModule(
         {"cart": cart(), "digits": ae.digits()}, num_steps=4, steps_per_epoch=6, weights={"cart": 1, "digits": 0}
@@ -325,7 +313,7 @@ def test_says_what_does_not_suit():
         DQN(ae.GymnasiumEnv(PENDULUM).specs)
     with pytest.raises(ae.SpecError, match="DQN: expected one discrete action"):
         DQN(joint)
-    with pytest.raises(ae.SpecError, match="Generalist: expected sources"):
+    with pytest.warns(UserWarning, match="Generalist: expected sources"):
         Generalist(ae.DatasetEnv({"x": torch.zeros(4, 2)}, batch_size=2).specs)
     predicts = asked(cart()).specs
     with pytest.raises(

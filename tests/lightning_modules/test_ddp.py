@@ -45,6 +45,28 @@ def test_fork(kind, tmp_path):
     check(tmp_path, kind)
 
 
+@pytest.mark.timeout(60)
+def test_ranks_that_learn_of_their_sources_as_these_come(tmp_path):
+    for kind in ("known", "growing"):
+        (tmp_path / kind).mkdir()
+        train(kind, tmp_path / kind, "ddp_fork", 2)
+    check(tmp_path / "known", "known")
+    for known, grown in zip(results(tmp_path / "known"), results(tmp_path / "growing"), strict=True):
+        assert known["metrics"] == grown["metrics"] and known["weights"].keys() == grown["weights"].keys()
+        for name, value in known["weights"].items():
+            assert torch.equal(value, grown["weights"][name]), name
+
+
+@pytest.mark.timeout(60)
+def test_ranks_resume_after_they_have_grown(tmp_path):
+    train("growing", tmp_path, "ddp_fork", 2, save_after=[5])
+    whole = results(tmp_path)
+    train("growing", tmp_path, "ddp_fork", 2, ckpt_path=tmp_path / "5.ckpt")
+    for before, after in zip(whole, results(tmp_path), strict=True):
+        assert before["trained"][5:] == after["trained"]
+        assert all(torch.equal(value, after["weights"][name]) for name, value in before["weights"].items())
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.slow
 @pytest.mark.timeout(120)
