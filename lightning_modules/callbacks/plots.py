@@ -1,4 +1,4 @@
-"""Plots: a learning curve per source, as PNG files in the run's folder."""
+"""Plots: a learning curve per source, as PNG files in the run's folder, and all of them on a page."""
 
 import os
 import re
@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from lightning_modules.callbacks.overview import Panel, draw_overview
+from lightning_modules.callbacks.progress import compact
 from lightning_modules.callbacks.stream_watch import StreamWatch, specs_of
 
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ class Plots(Callback):
     episodes, and the mean (bars: 10 to 90 %) of the episodes of each validation. The metrics that the module logs as
     `<source>/<metric>` over samples: their running mean, and what it logs as `val/<source>/<metric>`.
 
-    Files are `<run folder>/plots/<source>.png`; nothing is written under `fast_dev_run`.
+    Files are `<run folder>/plots/<source>.png`, and where there are several sources `<run folder>/plots/overview.png`, a
+    panel for each; nothing is written under `fast_dev_run`.
 
     Args:
       metrics: names of the logged metrics that are drawn.
@@ -36,7 +39,7 @@ class Plots(Callback):
     """
 
     def __init__(
-        self, metrics: tuple[str, ...] = ("accuracy", "loss"), every_n_steps: int = 10, folder: str | None = None
+        self, metrics: tuple[str, ...] = ("accuracy", "mae", "loss"), every_n_steps: int = 10, folder: str | None = None
     ):
         super().__init__()
         self.metrics, self.every_n_steps, self.folder = tuple(metrics), every_n_steps, folder
@@ -118,6 +121,30 @@ class Plots(Callback):
             return
         for source in self._watch.samples:
             self.draw(source)
+        self.draw_overview()
+
+    def draw_overview(self) -> Path | None:
+        """Draws all sources on a page and returns the file; None where there are fewer than two to draw yet."""
+        panels = [panel for source in sorted(self._watch.samples) if (panel := self._panel(source)) is not None]
+        if len(panels) < 2 or self._into is None:
+            return None
+        return draw_overview(self._into / "overview.png", f"{len(panels)} sources{self._seed}", panels)
+
+    def _panel(self, source: str) -> Panel | None:
+        def points(curve: Points) -> np.ndarray:
+            return np.array([point[:2] for point in curve], dtype=float).reshape(-1, 2)
+
+        returns, greedy = self._returns.get(source, []), self._greedy.get(source, [])
+        if returns or greedy:
+            score = f"greedy {compact(greedy[-1][1])}" if greedy else ""
+            return Panel(source, "return", points(returns), points(greedy), score)
+        told = [m for m in self.metrics if m != "loss" and self._logged.get(f"val/{source}/{m}")]
+        score = ", ".join(f"{m} {compact(self._logged[f'val/{source}/{m}'][-1][1])}" for m in told)
+        for metric in reversed(self.metrics):
+            training, validation = self._logged.get(f"{source}/{metric}"), self._logged.get(f"val/{source}/{metric}")
+            if training:
+                return Panel(source, metric, points(training), points(validation or []), score)
+        return None
 
     def draw(self, source: str) -> Path | None:
         """Draws one source and returns the file; None where there is nothing to draw yet."""

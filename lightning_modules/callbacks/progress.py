@@ -16,14 +16,15 @@ from rich.text import Text
 
 __all__ = ["Progress", "clock", "compact"]
 
+MOST_SOURCES = 6  # in a plain line
 WIDTH_OF_PLACE = 23  # "epoch 1/8, step 195/195": so that the bar stays where it is during validation
 
 
 class Progress(ProgressBar):
     """Shows a bar over the whole run, and under it the metrics of the progress bar, one line per source.
 
-    A metric `<source>/<name>` goes to the line of its source, `val/<source>/<name>` too. Where there is no terminal, one
-    plain line is printed now and then.
+    A metric `<source>/<name>` goes to the line of its source, `val/<source>/<name>` too. Of more sources than there is room
+    for, those that were trained last are shown. Where there is no terminal, one plain line is printed now and then.
 
     Args:
       refresh_seconds: time between two updates in a terminal.
@@ -39,6 +40,7 @@ class Progress(ProgressBar):
         self._note = ""
         self._done_before = 0.0  # more than 0 where a run is resumed
         self._started = False  # training has begun and not ended
+        self._recent: dict[str, None] = {}  # sources, that of the last batch last
 
     def disable(self) -> None:
         """Shows nothing, as on all ranks but the first."""
@@ -78,6 +80,10 @@ class Progress(ProgressBar):
     ) -> None:
         """Shows training."""
         self._note = ""
+        source = getattr(batch, "source", None)
+        if source is not None:
+            self._recent.pop(source, None)
+            self._recent[source] = None
         self._show_if_due(trainer)
 
     def on_validation_batch_end(
@@ -125,12 +131,14 @@ class Progress(ProgressBar):
     def _show(self, trainer: Trainer) -> None:
         self._shown = time.monotonic()
         logged = {name: float(value) for name, value in trainer.callback_metrics.items() if _is_supervised(name)}
+        console = rich.get_console()
         groups = _by_source(logged | self.get_metrics(trainer, trainer.lightning_module))
+        groups = _that_fit(groups, self._recent, MOST_SOURCES if self._live is None else max(4, console.height - 5))
         done = _share_done(trainer)
         if self._live is None:
             parts = [f"{name}: {', '.join(texts)}" if name else ", ".join(texts) for name, texts in groups.items()]
             percent = "" if done is None else f" ({done:.0%})"
-            rich.get_console().print(
+            console.print(
                 " · ".join([f"{_place(trainer)}{percent}, {self._elapsed()}", *parts]),
                 markup=False, highlight=False, soft_wrap=True,
             )  # fmt: skip
@@ -185,6 +193,17 @@ def _by_source(metrics: Mapping[str, Any]) -> dict[str, list[str]]:
         text = metric.replace("_per_s", "/s").replace("_", " ")
         groups.setdefault(source, []).append(f"{split} {text} {compact(value)}".strip())
     return {source: groups[source] for source in sorted(groups, key=lambda source: (not source, source))}
+
+
+def _that_fit(groups: dict[str, list[str]], recent: Mapping[str, None], most: int) -> dict[str, list[str]]:
+    """Returns the groups that there is room for: those of the sources that were trained last, and what is of no source."""
+    sources = [source for source in groups if source]
+    if len(sources) <= most:
+        return groups
+    shown = {"", *[source for source in recent if source in groups][-most:]}
+    left = len(sources) - len(shown) + 1
+    rest = {"": [*groups.get("", []), f"{left} more sources"]}
+    return {source: texts for source, texts in groups.items() if source in shown} | rest
 
 
 def _is_supervised(name: str) -> bool:

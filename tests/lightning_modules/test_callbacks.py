@@ -199,7 +199,7 @@ def test_every_kind_of_fit(tmp_path, options, how, capsys):
     assert "env_steps" in fit.callback_metrics
     assert "epoch" in capsys.readouterr().out
     pictures = sorted(path.name for path in tmp_path.rglob("*.png"))
-    assert set(pictures) <= {"digits.png", "pole.png"} and bool(pictures) != ("fast_dev_run" in options)
+    assert set(pictures) <= {"digits.png", "overview.png", "pole.png"} and bool(pictures) != ("fast_dev_run" in options)
 
 
 def test_dict_of_loaders(tmp_path):
@@ -281,6 +281,19 @@ def test_plots_are_drawn_when_training_fails(tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG") and picture.stat().st_size > 10_000
 
 
+def test_several_sources_are_drawn_on_a_page(tmp_path):
+    data = ExperienceDataModule({"pole": cartpole(), "digits": digits()}, val={"pole": cartpole()}, steps_per_epoch=60)
+    plots = Plots(every_n_steps=1)
+    trainer(tmp_path, [plots]).fit(Pushing(), data)
+    page = tmp_path / "plots" / "overview.png"
+    assert page.read_bytes().startswith(b"\x89PNG") and page.stat().st_size > 10_000
+    panels = [plots._panel(source) for source in ("digits", "pole")]
+    assert [panel.metric for panel in panels] == ["accuracy", "return"] and len(panels[1].training) > 0
+    assert plots.draw_overview() == page
+    del plots._watch.samples["digits"]
+    assert plots.draw_overview() is None
+
+
 def test_plots_leave_pyplot_alone(tmp_path):
     import sys
 
@@ -350,3 +363,16 @@ def test_progress_in_a_terminal(tmp_path, monkeypatch):
     )
     shown = console.file.getvalue()
     assert "epoch 1/1, step 60/60" in shown and "100%" in shown and "val return" in shown and "accuracy" in shown
+
+
+def test_progress_shows_the_sources_that_there_is_room_for(tmp_path, monkeypatch):
+    import rich
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=200)
+    monkeypatch.setattr(rich, "get_console", lambda: console)
+    monkeypatch.setattr("lightning_modules.callbacks.progress.MOST_SOURCES", 2)
+    data = ExperienceDataModule({name: cartpole() for name in "abcd"}, steps_per_epoch=200)
+    trainer(tmp_path, [EpisodeStatistics(), Progress(print_seconds=0.0)]).fit(Pushing(), data)
+    last = console.file.getvalue().splitlines()[-1]
+    assert "2 more sources" in last and last.count("return") == 2
