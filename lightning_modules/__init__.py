@@ -5,18 +5,20 @@ To add an agent: one file in `agents/`, complete and readable alone. To add a ca
 What a stream is, and how answers travel, belongs in `aexp_torch`.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lightning_modules.artificial_experience import ArtificialExperience
     from lightning_modules.datamodule import ExperienceDataModule
 
-__all__ = ["ExperienceDataModule"]
+__all__ = ["ArtificialExperience", "ExperienceDataModule"]
+
+MODULES = {"ArtificialExperience": "artificial_experience", "ExperienceDataModule": "datamodule"}
 
 
 def __getattr__(name: str) -> Any:
-    """Imports Lightning when the DataModule is asked for: `aexp list` does without."""
-    if name == "ExperienceDataModule":
-        from lightning_modules.datamodule import ExperienceDataModule
-
-        return ExperienceDataModule
+    """Imports Lightning when a DataModule is asked for: `aexp list` does without."""
+    if name in MODULES:
+        return getattr(importlib.import_module(f"lightning_modules.{MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 import sys
 import time
@@ -23,7 +24,8 @@ from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from rich.table import Table
 
-import lightning_modules.agents  # noqa: F401  short class names (`--model PPO`) are those that have been imported
+import lightning_modules.agents
+import lightning_modules.artificial_experience  # noqa: F401  short class names (`--model PPO`) are those that are imported
 from aexp_torch import AexpError, SpecError
 from lightning_modules.callbacks import EpisodeStatistics, Plots, Progress, Throughput
 from lightning_modules.callbacks.interrupt import Interrupt
@@ -35,7 +37,8 @@ __all__ = ["main"]
 
 CONFIGS = Path(__file__).parent / "configs"
 DESCRIPTION = (
-    "Trains agents on environments and datasets, alone or mixed. `aexp fit` alone learns CartPole and digits."
+    "Trains agents on environments and datasets, alone or mixed. `aexp fit` alone learns CartPole and digits,"
+    " `aexp fit --data ArtificialExperience` all that is ready-made."
     " Beside training: `aexp list` (what is ready-made), `aexp show NAME`, `aexp doctor` (what is missing)."
 )
 WRONG, INTERRUPTED = 2, 130  # exit codes
@@ -56,7 +59,7 @@ def main(args: list[str] | None = None) -> None:
     args = [arg for arg in args if arg != "--traceback"]
     try:
         with _quiet():
-            for command_line in _with_help_of_model(_with_config(args)):
+            for command_line in _with_help_of_classes(_with_config(args)):
                 _run(command_line)
     except KeyboardInterrupt:
         print("aexp: interrupted", file=sys.stderr)
@@ -74,6 +77,7 @@ def _run(args: list[str]) -> None:
     try:
         AexpCLI(
             datamodule_class=ExperienceDataModule,
+            subclass_mode_data=True,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             args=args,
@@ -90,7 +94,8 @@ def _run(args: list[str]) -> None:
 def _with_config(args: list[str]) -> list[str]:
     """Puts a configuration first where none is given, and finds the shipped ones by name.
 
-    It is that of the run where a checkpoint of one is given, else the default.
+    It is that of the run where a checkpoint of one is given, else that of the class in `--data CLASS`, where one is shipped,
+    else the default.
     """
     if not args or args[0] not in AexpCLI.subcommands():
         return args
@@ -105,16 +110,20 @@ def _with_config(args: list[str]) -> list[str]:
     return [command, *([] if given else ["--config", str(_config_of_run(options))]), *options]
 
 
-def _with_help_of_model(args: list[str]) -> list[list[str]]:
-    """Asks for the help of a class, too, where `--model CLASS --help` asks for help."""
+def _with_help_of_classes(args: list[str]) -> list[list[str]]:
+    """Asks for the help of the data module, too, and that of the model in `--model CLASS --help`."""
     if {"-h", "--help"}.isdisjoint(args) or args[0] not in AexpCLI.subcommands():
         return [args]
-    named = [arg.partition("=")[2] or following for arg, following in pairwise(args) if _is_model(arg)]
-    return [[args[0], "--help"], *([args[0], "--model.help", name] for name in named)]
+    data = _named(args, "data") or ["ExperienceDataModule"]
+    named = [*(("model", name) for name in _named(args, "model")), *(("data", name) for name in data)]
+    return [[args[0], "--help"], *([args[0], f"--{what}.help", name] for what, name in named)]
 
 
-def _is_model(option: str) -> bool:
-    return option.partition("=")[0] in ("--model", "--model.class_path")
+def _named(options: list[str], what: str) -> list[str]:
+    """Returns the classes that options name for the model or the data."""
+    names = (f"--{what}", f"--{what}.class_path")
+    pairs = pairwise([*options, ""])
+    return [option.partition("=")[2] or following for option, following in pairs if option.partition("=")[0] in names]
 
 
 def _shipped(name: str) -> str:
@@ -129,6 +138,10 @@ def _config_of_run(options: list[str]) -> Path:
             config = Path(value or following).resolve().parent.parent / "config.yaml"
             if config.is_file():
                 return config
+    for name in _named(options, "data"):
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.rpartition(".")[2]).lower()
+        if (CONFIGS / f"{words}.yaml").is_file():
+            return CONFIGS / f"{words}.yaml"
     return CONFIGS / "generalist.yaml"
 
 
@@ -176,6 +189,8 @@ class AexpCLI(LightningCLI):
         )
         threads = "Threads of one torch operation; null for torch's own choice."
         parser.add_argument("--num_threads", type=int | None, default=None, help=threads)
+        compare = "Evaluates before training, too, so that the summary says what was learned."
+        parser.add_argument("--compare", type=bool, default=False, help=compare)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the callbacks and the links."""
@@ -183,10 +198,10 @@ class AexpCLI(LightningCLI):
         parser.add_lightning_class_args(Throughput, "throughput")
         parser.add_lightning_class_args(Plots, "plots")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.set_defaults({"data": {"class_path": "lightning_modules.ExperienceDataModule"}})
         parser.set_defaults({"checkpoint.save_last": True, "checkpoint.save_on_exception": True})
         parser.set_defaults({"trainer.enable_model_summary": False, "trainer.num_sanity_val_steps": 0})
         parser.link_arguments("seed", "seed_everything")
-        parser.link_arguments("seed", "data.seed")
         parser.link_arguments("seed", "model.init_args.seed")
         parser.link_arguments("data.specs", "model.init_args.specs", apply_on="instantiate")
 
@@ -203,7 +218,13 @@ class AexpCLI(LightningCLI):
             raise SpecError(in_one_line(error, options)) from error
 
     def before_instantiate_classes(self) -> None:
-        """Sets the number of threads, and looks whether the checkpoint is there before a run begins."""
+        """Hands the seed on, sets the number of threads, and looks whether the checkpoint is there before a run begins.
+
+        A link would hand the seed on, too, but jsonargparse 4.53 then takes no functions within the arguments of the data.
+        """
+        data = self._get(self.config, "data").get("init_args", {})
+        if "seed" in data:
+            data["seed"] = self._get(self.config, "seed")
         path = self._get(self.config, "ckpt_path")
         if path is not None and path not in ("best", "last", "hpc", "registry") and not Path(path).exists():
             raise SpecError(f"--ckpt_path: no such file {path!r}")
@@ -253,6 +274,8 @@ class AexpCLI(LightningCLI):
 
     def fit(self, **kwargs: Any) -> None:
         """Trains, evaluates greedily, and sums up."""
+        compares = self._get(self.config, "compare") and not kwargs.get("ckpt_path") and not self.trainer.fast_dev_run
+        before = self._evaluate() if compares else {}
         try:
             with self.interrupt:
                 self.trainer.fit(**kwargs)
@@ -269,7 +292,9 @@ class AexpCLI(LightningCLI):
         if not self.trainer.is_global_zero:
             return
         if scores or env_steps:
-            rich.get_console().print(_summary(list(self.datamodule.specs), scores, env_steps))
+            specs = self.datamodule.specs
+            known = list(specs) if isinstance(specs, dict) else sorted(env_steps)
+            rich.get_console().print(_summary(known, scores, env_steps, before))
         times = f"trained in {clock(fitted)}, evaluated in {clock(time.monotonic() - self.began - fitted)}"
         _print(times)
         if not self.trainer.fast_dev_run:
@@ -278,8 +303,8 @@ class AexpCLI(LightningCLI):
     def _evaluate(self) -> dict[str, float]:
         """Runs the test streams, or the validation streams where there are none; with the best weights, if there are."""
         trainer, best = self.trainer, self.checkpoint.best_model_path
-        data = self._get(self.config, "data")
-        split = next((split for split in ("test", "val") if data[split] is not None), None)
+        splits = self.datamodule.splits
+        split = next((split for split in ("test", "val") if split in splits), None)
         if split is None:
             return {}
         run = trainer.test if split == "test" else trainer.validate
@@ -297,22 +322,35 @@ def _any(callbacks: list[Callback], kind: type) -> bool:
     return any(isinstance(callback, kind) for callback in callbacks)
 
 
-def _summary(sources: list[str], scores: dict[str, float], env_steps: dict[str, int]) -> Table:
-    """Returns a table with a row per source."""
+def _summary(
+    sources: list[str], scores: dict[str, float], env_steps: dict[str, int], before: dict[str, float] | None = None
+) -> Table:
+    """Returns a table with a row per source; where there are scores from before training, both."""
     rows: dict[str, dict[str, float]] = {source: {} for source in sources}
     for name, value in scores.items():
-        source, _, metric = name.partition("/dataloader_idx_")[0].rpartition("/")
+        source, metric = _place_of(name)
         rows.setdefault(source, {})[metric] = value
-    columns = [metric for metric in ("return", "accuracy") if any(metric in row for row in rows.values())]
-    table = Table(title="Greedy evaluation", title_justify="left", title_style="bold")
+    past = {_place_of(name): value for name, value in (before or {}).items()}
+    columns = [metric for metric in ("return", "accuracy", "mae") if any(metric in row for row in rows.values())]
+    title = "Greedy evaluation, before and after training" if before else "Greedy evaluation"
+    table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("source")
     for column in (*columns, *(["env steps"] if env_steps else [])):
         table.add_column(column, justify="right")
     for source, row in rows.items():
-        cells = [compact(row[column]) if column in row else "" for column in columns]
+        cells = []
+        for column in columns:
+            old = f"{compact(past[source, column])} → " if (source, column) in past else ""
+            cells.append(old + compact(row[column]) if column in row else "")
         steps = [f"{env_steps[source]:,}" if source in env_steps else ""] if env_steps else []
         table.add_row(source, *cells, *steps)
     return table
+
+
+def _place_of(name: str) -> tuple[str, str]:
+    """Returns the source and the metric of the name of a score."""
+    source, _, metric = name.partition("/dataloader_idx_")[0].rpartition("/")
+    return source, metric
 
 
 def _print(text: str) -> None:

@@ -5,7 +5,7 @@ rank 0's alone. A DataModule's state it restores always, before the loaders are 
 """
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import torch
@@ -119,9 +119,17 @@ class ExperienceDataModule(LightningDataModule):
         self._leave_out_splits()  # a method comes back as that of the class
 
     @property
-    def specs(self) -> dict[str, EnvSpec]:
-        """`{source name: EnvSpec}` of the training streams, known before anything runs: agents are built from this."""
+    def specs(self) -> Mapping[str, EnvSpec]:
+        """`{source name: EnvSpec}` of the training streams, known before anything runs: agents are built from this.
+
+        Those of an experience are made when they are asked for; an agent that grows need not ask for all.
+        """
         return self._specs
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that have streams: `"train"`, and which of `"val"`, `"test"` and `"predict"`."""
+        return tuple(split for split, streams in self._streams.items() if streams is not None)
 
     def train_dataloader(self) -> "Feed":
         """Returns the training streams; the same ones each time it is asked."""

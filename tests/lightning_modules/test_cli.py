@@ -89,7 +89,8 @@ def test_fit_alone_learns_two_tasks_and_leaves_a_folder(tmp_path):
 @pytest.mark.filterwarnings("ignore:.*could not find the monitored key")  # dqn.yaml: over before it validates
 @pytest.mark.parametrize("config", sorted(path.name for path in CONFIGS.glob("*.yaml")))
 def test_shipped_configs(config, tmp_path, capsys):
-    main(["fit", "--config", config, *SMALL, "--seed=3"])
+    fewer = ["--data.include=tabular"] if config == "artificial_experience.yaml" else []
+    main(["fit", "--config", config, *SMALL, "--seed=3", *fewer])
     said = capsys.readouterr().out
     assert "Greedy evaluation" in said and "run folder" in said
     assert (tmp_path / "checkpoints" / "last.ckpt").exists() and (tmp_path / "config.yaml").exists()
@@ -123,7 +124,8 @@ def test_print_config_round_trips(tmp_path, capsys):
 
     text = printed("--seed=7", "--data.train.CartPole-v1.init_args.num_envs=3")
     config = yaml.safe_load(text)
-    assert config["seed"] == 7 and config["data"]["train"]["CartPole-v1"]["init_args"]["num_envs"] == 3
+    train = config["data"]["init_args"]["train"]
+    assert config["seed"] == 7 and train["CartPole-v1"]["init_args"]["num_envs"] == 3
     (tmp_path / "my.yaml").write_text(text)
     assert printed("--config=my.yaml") == text
 
@@ -190,7 +192,7 @@ def test_the_best_checkpoint_is_tested_where_one_is_monitored(tmp_path, capsys):
     ("args", "said"),
     [
         (["--modle=3"], "unrecognized option --modle. Did you mean --model?"),
-        (["--data.steps_per_epochs", "3"], "Did you mean --data.steps_per_epoch?"),
+        (["--data.steps_per_epochs", "3"], "no option 'steps_per_epochs'. Did you mean steps_per_epoch?"),
         (["--model.lrr=3"], "--model: Generalist has no option 'lrr'. Did you mean lr?"),
         (["--model.lr=abc"], "--model: Generalist: lr: expected float, got 'abc'"),
         (["--model=PPOX"], "--model: no such class 'PPOX'"),
@@ -250,6 +252,58 @@ def test_leaves_the_process_as_it_was():
     before = signal.getsignal(signal.SIGINT), torch.get_num_threads(), list(sys.argv)
     main(["fit", "--trainer.fast_dev_run=1"])
     assert (signal.getsignal(signal.SIGINT), torch.get_num_threads(), list(sys.argv)) == before
+
+
+SHORT = ["--data.steps_per_epoch=60", "--trainer.max_epochs=1", "--data.episodes=1", "--data.max_episode_steps=20"]
+
+
+def test_the_ready_made_experience_trains(tmp_path, capsys):
+    narrow = [
+        "--data.include=[digits, tabular.classification, FrozenLake-v1]",
+        "--data.exclude",
+        "tabular.medicine",
+    ]
+    narrow += ["--data.minibatches=3", "--data.steps=8", "--data.num_steps=4", "--data.num_envs=2"]
+    main(["fit", "--data", "ArtificialExperience", *narrow, *SHORT, "--data.weights={FrozenLake-v1: 5}"])
+    said = capsys.readouterr().out
+    assert "before and after training" in said and "→" in said and "FrozenLake-v1" in said and "digits" in said
+    assert "CartPole-v1" not in said
+    run = tmp_path / "runs" / "artificial_experience" / "version_0"
+    assert {"overview.png", "digits.png"} <= {path.name for path in (run / "plots").iterdir()}
+    checkpoint = run / "checkpoints" / "last.ckpt"
+    saved = torch.load(checkpoint)
+    assert "FrozenLake-v1" in saved["sources"] and "CartPole-v1" not in saved["sources"]
+    main(["fit", "--ckpt_path", str(checkpoint), "--trainer.max_epochs=2"])  # with the options of that run
+    resumed = torch.load(tmp_path / "runs" / "artificial_experience" / "version_1" / "checkpoints" / "last.ckpt")
+    assert resumed["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["completed"] == 120
+    assert "before" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--data.include=imag"], "nothing fits 'imag'. Among others there are"),
+        (["--data.exclude=[image, nothing_like_it]"], "for exclude, nothing fits 'nothing_like_it'"),
+        (["--data.include=iris", "--data.exclude=tabular"], "nothing fits both filters"),
+        (["--data.num_env=3"], "ArtificialExperience has no option 'num_env'. Did you mean num_envs?"),
+        (["--data.steps_per_epoch=0"], "expected steps_per_epoch of at least 1"),
+        (["--data.weights={image: -1}"], "expected weights >= 0"),
+    ],
+)
+def test_errors_of_the_experience_are_one_line(args, said, capsys, tmp_path):
+    fails("fit", "--data", "ArtificialExperience", *args)
+    captured = capsys.readouterr()
+    assert said in captured.err and captured.err.startswith("aexp: ") and captured.err.count("\n") == 1
+    assert captured.out == "" and os.listdir(tmp_path) == []
+
+
+def test_help_of_the_experience(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    main(["fit", "--help", "--data", "ArtificialExperience"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "--data.include+ INCLUDE tags" in said and "--data.weights WEIGHTS how often tasks come" in said
+    main(["--help"])
+    assert "`aexp fit --data ArtificialExperience`" in " ".join(capsys.readouterr().out.split())
 
 
 def test_interrupted_runs_can_be_resumed(tmp_path):
