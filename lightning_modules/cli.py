@@ -275,8 +275,8 @@ class AexpCLI(LightningCLI):
     def fit(self, **kwargs: Any) -> None:
         """Trains, evaluates greedily, and sums up."""
         compares = self._get(self.config, "compare") and not kwargs.get("ckpt_path") and not self.trainer.fast_dev_run
-        before = self._evaluate() if compares else {}
         try:
+            before = self._evaluate() if compares else {}
             with self.interrupt:
                 self.trainer.fit(**kwargs)
         except SystemExit:

@@ -104,7 +104,7 @@ class ExperienceDataModule(LightningDataModule):
         # Says now what is wrong with the arguments, and what the streams will look like.
         here = {"num_workers": 0, "backend": "process", "ray_options": None}
         loader = Loader(train, **{**self._options, **here})
-        self._specs = dict(loader.specs)
+        self._specs = loader.specs
         loader.close()
         self._leave_out_splits()
 
@@ -113,6 +113,9 @@ class ExperienceDataModule(LightningDataModule):
         for split in ("val", "test", "predict"):
             if self._streams[split] is None:
                 setattr(self, f"{split}_dataloader", getattr(super(), f"{split}_dataloader"))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_specs": dict(self._specs)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -51,7 +51,7 @@ class Classifier(LightningModule):
     ):
         super().__init__()
         self.save_hyperparameters(ignore=["specs"])
-        self.specs = specs
+        self.specs = dict(specs)
         self.paths: dict[str, list[tuple[str, ...]]] = {}
         self.bodies, self.decoders = nn.ModuleDict(), nn.ModuleDict()
         with seeded(seed):

@@ -122,7 +122,7 @@ class DQN(LightningModule):
         super().__init__()
         self.save_hyperparameters(ignore=["specs"])
         self.automatic_optimization = False
-        self.specs = specs
+        self.specs = dict(specs)
         self.choices = {source: _discrete(source, spec) for source, spec in specs.items()}
         self.paths = {source: [path for path, _ in flatten(policy_inputs(spec)[0])] for source, spec in specs.items()}
         with seeded(seed):

@@ -127,7 +127,7 @@ class PPO(LightningModule):
                 )
         self.save_hyperparameters(ignore=["specs"])
         self.automatic_optimization = False
-        self.specs = specs
+        self.specs = dict(specs)
         with seeded(seed):
             nets = {
                 module_key(source): ActorCritic(spec, hidden, num_layers, activation, share_body)

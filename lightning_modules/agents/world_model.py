@@ -235,7 +235,7 @@ class WorldModel(LightningModule):
         super().__init__()
         self.save_hyperparameters(ignore=["specs", "policy"])
         self.automatic_optimization = False
-        self.specs, self.policy = specs, policy
+        self.specs, self.policy = dict(specs), policy
         with seeded(seed):
             nets = {module_key(source): Dynamics(source, spec, hidden, num_layers) for source, spec in specs.items()}
         self.nets = nn.ModuleDict(nets)

@@ -165,6 +165,47 @@ def test_a_checkpoint_says_what_it_grew_for(tmp_path):
     assert all(torch.equal(value, more.state_dict()[name]) for name, value in early.state_dict().items())
 
 
+def life(**options) -> ExperienceDataModule:
+    """An experience that goes from task to task after a few steps each."""
+    members = {**streams(), "ice": ae.GymnasiumEnv("FrozenLake-v1", num_envs=3)}
+    members["digits"].tags = members["cart"].tags = ("early",)
+    env = ae.AEEnv(members, steps=(2, 5), **options)
+    return ExperienceDataModule(env, num_steps=4, steps_per_epoch=20, seed=1)
+
+
+def test_an_experience_is_learned_as_it_comes_and_resumes(tmp_path):
+    stops, data = [3, 12, 20, 31], life()
+    whole, noted = small(Generalist, data.specs), SaveAt(tmp_path, stops)
+    assert not whole.specs  # nothing is opened for it
+    fit(whole, data, [noted], epochs=2)
+    assert set(whole.specs) == {"cart", "digits", "numbers", "ice"}
+    for stop in stops:
+        data, again = life(), SaveAt(tmp_path)
+        resumed = small(Generalist, data.specs)
+        fit(resumed, data, [again], epochs=2, ckpt_path=tmp_path / f"{stop}.ckpt")
+        assert len(again.seen) == 40 - stop
+        for one, other in zip(noted.seen[stop:], again.seen, strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+        assert same(whole.state_dict(), resumed.state_dict()), stop
+
+
+class Widen(Callback):
+    """Lets everything take part from a step on."""
+
+    def on_train_batch_end(self, trainer, agent, outputs, batch, batch_idx):
+        (env,) = trainer.train_dataloader.streams.loader.environments.values()
+        if trainer.current_epoch == 0 and batch_idx == 8:
+            assert set(agent.specs) <= {"cart", "digits"}
+            env.include = None
+
+
+def test_what_filters_let_in_later_is_learned():
+    data = life(include=["early"])
+    agent = small(Generalist, data.specs)
+    fit(agent, data, [Widen()], epochs=3)
+    assert set(agent.specs) == {"cart", "digits", "numbers", "ice"}
+
+
 def with_keys(*keys: str) -> dict[str, ae.EnvSpec]:
     columns = {"x": torch.randn(8, 3), "word": torch.zeros(8, 5, dtype=torch.uint8), "z": torch.randn(8, 2)}
     return ae.DatasetEnv({**{k: columns[k] for k in keys}, "y": torch.arange(8.0)}, batch_size=4, name="data").specs
