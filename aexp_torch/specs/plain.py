@@ -35,7 +35,8 @@ def spec_from_plain(plain: dict[str, Any]) -> EnvSpec:
         leaves = [(tuple(map(str, leaf["path"])), leaf) for leaf in plain[side]]
         trees[side] = unflatten([(path, _spec(leaf)) for path, leaf in leaves]) or {}
         modalities[side] = unflatten([(path, Modality(*leaf["modality"])) for path, leaf in leaves]) or {}
-    return EnvSpec(**trees, modalities=modalities, num_envs=int(plain["num_envs"]))
+    observation, action = trees["observation"], trees["action"]
+    return EnvSpec(observation, action, modalities=modalities, num_envs=int(plain["num_envs"]))
 
 
 def _leaf(leaf: specs.Array) -> dict[str, Any]:
