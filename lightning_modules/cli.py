@@ -2,12 +2,13 @@
 
 import logging
 import os
+import pydoc
 import re
 import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +27,8 @@ from rich.table import Table
 
 import lightning_modules.agents
 import lightning_modules.artificial_experience  # noqa: F401  short class names (`--model PPO`) are those that are imported
-from aexp_torch import AexpError, SpecError
+from aexp_torch import AexpError, EnvSpec, SpecError
+from lightning_modules.agents.growing import Growing
 from lightning_modules.callbacks import EpisodeStatistics, Plots, Progress, Throughput
 from lightning_modules.callbacks.interrupt import Interrupt
 from lightning_modules.callbacks.progress import clock, compact
@@ -203,7 +205,14 @@ class AexpCLI(LightningCLI):
         parser.set_defaults({"trainer.enable_model_summary": False, "trainer.num_sanity_val_steps": 0})
         parser.link_arguments("seed", "seed_everything")
         parser.link_arguments("seed", "model.init_args.seed")
-        parser.link_arguments("data.specs", "model.init_args.specs", apply_on="instantiate")
+        parser.link_arguments(
+            "data.specs", "model.init_args.specs", apply_on="instantiate", compute_fn=self._specs_for_model
+        )
+
+    def _specs_for_model(self, specs: Mapping[str, EnvSpec]) -> Mapping[str, EnvSpec]:
+        """Hands specs on: as they are to a model that grows, all of them, made, to others."""
+        model = pydoc.locate(self._get(self.config, "model").class_path)
+        return specs if isinstance(model, type) and issubclass(model, Growing) else dict(specs)
 
     def _parse_ckpt_path(self) -> None:
         """Takes no arguments from a checkpoint: the configuration says them all."""

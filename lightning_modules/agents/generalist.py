@@ -76,7 +76,7 @@ class Generalist(Growing):
 
     def __init__(
         self,
-        specs: Mapping[str, EnvSpec] | None = None,
+        specs: Mapping[str, EnvSpec] | Any = None,  # Any: for a Mapping, jsonargparse takes dicts alone
         lr: float = 1e-3,
         gamma: float = 0.98,
         lambda_: float = 0.8,
