@@ -59,7 +59,8 @@ class Growing(LightningModule):
         changed = []
         for source, spec in specs.items():
             if source not in self.specs or _plain(spec) != _plain(self.specs[source]):
-                self._take_up(source, spec)
+                with torch.inference_mode(False):  # what evaluation brings is trained later
+                    self._take_up(source, spec)
                 changed.append(source)
         if changed:
             self._join_optimizer()

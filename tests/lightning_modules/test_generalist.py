@@ -189,6 +189,18 @@ def test_an_experience_is_learned_as_it_comes_and_resumes(tmp_path):
         assert same(whole.state_dict(), resumed.state_dict()), stop
 
 
+def test_what_evaluation_brings_is_trained_later():
+    val = {"cart": cart(), "digits": ae.digits("test", epochs=1), "numbers": table(torch.arange(12.0), epochs=1)}
+    data = growing(val=val, episodes=2)
+    known, new = small(Generalist, data.specs), small(Generalist, {})
+    for agent in (known, new):
+        trainer = fit(agent, growing(val=val, episodes=2), max_steps=0)
+        trainer.validate(agent, growing(val=val, episodes=2), verbose=False)
+        assert set(agent.specs) == {"cart", "digits", "numbers"}
+        fit(agent, growing(val=val, episodes=2))
+    assert same({**known.state_dict()}, {**new.state_dict()})
+
+
 class Widen(Callback):
     """Lets everything take part from a step on."""
 
