@@ -107,9 +107,10 @@ class Throughput(Callback):
             values[f"{what}_per_s"] = sum(gained.values()) / seconds
             values |= {f"{source}/{what}_per_s": count / seconds for source, count in gained.items()}
         self._logged = self._sums()
-        # One that is shown stays so: Lightning takes no other options for the same name.
-        sources = self._watch.specs if isinstance(self._watch.specs, dict) else self._totals["samples"]
-        shown = "env_steps_per_s" if any(map(self._watch.is_interactive, sources)) else "samples_per_s"
+        # One that is shown stays so: Lightning takes no other options for the same name. Lazy specs are not asked for all.
+        specs = self._watch.specs
+        interactive = isinstance(specs, dict) and any(map(self._watch.is_interactive, specs or self._totals["samples"]))
+        shown = "env_steps_per_s" if interactive else "samples_per_s"
         self._log_totals(pl_module)
         for name, value in values.items():
             pl_module.log(name, value, prog_bar=name == shown, batch_size=1)
