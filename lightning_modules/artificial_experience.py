@@ -12,6 +12,7 @@ from torch import Tensor
 
 from aexp_torch import AEEnv, Env, GymnasiumEnv, SpecError
 from aexp_torch.catalog import Entry, Filter, entries, matches
+from aexp_torch.catalog.roster import FAILURES
 from lightning_modules.datamodule import ExperienceDataModule
 
 __all__ = ["ArtificialExperience"]
@@ -40,7 +41,7 @@ class ArtificialExperience(ExperienceDataModule):
       num_steps: T: a training step gets T timesteps of a simulator, gathered over visits.
       steps_per_epoch: training steps an epoch: minibatches of data, trajectories of simulators.
       episodes: of every simulator in validation and testing.
-      max_episode_steps: of an episode in validation and testing, where the simulator sets no limit itself.
+      max_episode_steps: of an episode in validation and testing at most; what cannot be kept to it is not evaluated.
       num_workers: processes that step the experiences of a rank; 0: its own does. Everything is opened beforehand then.
       in_flight: experiences that go on side by side; by default one, or two per worker.
       seed: S of all seeds.
@@ -180,13 +181,29 @@ def _weight(entry: Entry, weights: dict[str, float]) -> float:
 
 
 def _alone(entry: Entry, episodes: int, max_episode_steps: int) -> Env | None:
-    """Returns a task by itself for evaluation; None where there is no end of it, or nothing that is not for training."""
-    if not _is_simulator(entry):
-        return entry.make(split="test", epochs=1, shuffle=False) if _takes(entry, "split") else None
-    env = entry.make(num_envs=episodes)
-    if env.max_episode_steps is None and isinstance(env, GymnasiumEnv):
-        env = entry.make(num_envs=episodes, max_episode_steps=max_episode_steps)
-    return env if env.episodic and env.max_episode_steps is not None else None
+    """Returns a task by itself for evaluation.
+
+    None where it does not end in time, where nothing is set aside that is not for training, and where it does not open.
+    """
+    try:
+        if not _is_simulator(entry):
+            set_aside = _takes(entry, "split") and not entry.download
+            return entry.make(split="test", epochs=1, shuffle=False) if set_aside else None
+        env = entry.make(num_envs=episodes)
+        if not _ends_within(env, max_episode_steps) and isinstance(env, GymnasiumEnv):
+            env = entry.make(num_envs=episodes, max_episode_steps=max_episode_steps)
+        if not env.episodic or not _ends_within(env, max_episode_steps):
+            return None
+        if entry.extra is not None:  # a provider that is installed may not work: in training it is left out, too
+            dict(env.specs)
+            env.close()
+        return env
+    except FAILURES:
+        return None
+
+
+def _ends_within(env: Env, steps: int) -> bool:
+    return env.max_episode_steps is not None and env.max_episode_steps <= steps
 
 
 def _takes(entry: Entry, option: str) -> bool:
