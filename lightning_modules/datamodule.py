@@ -60,6 +60,8 @@ class ExperienceDataModule(LightningDataModule):
       on_bad_sample: what becomes of samples of datasets that cannot be read, as for `DatasetEnv`; by default each
         dataset's own.
       max_bad_samples: with `on_bad_sample`: how many may be left out, per source on each rank.
+      on_broken: what becomes of simulators that raise while they run in training; by default each one's own setting.
+      max_broken: with `on_broken`: how many of them may break in a slot.
       on_missing: what follows a timestep that was not answered; by default each environment's own setting.
       feedback_timeout: seconds to wait for an answer from another thread; by default each environment's own setting.
     """
@@ -89,6 +91,8 @@ class ExperienceDataModule(LightningDataModule):
         uneven: Literal["cycle", "pad", "stop"] = "cycle",
         on_bad_sample: Literal["raise", "skip"] | None = None,
         max_bad_samples: int | None = 100,
+        on_broken: Literal["raise", "restart"] | None = None,
+        max_broken: int | None = 10,
         on_missing: Literal["error", "repeat", "sample"] | None = None,
         feedback_timeout: float | None = None,
     ):
