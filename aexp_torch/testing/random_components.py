@@ -264,7 +264,7 @@ STAGES: dict[type[Env], Component] = {
         }
     ),
     Augment: Component(lambda dice, env: sided(dice, env, p=dice(0.5, 1.0)), weight=0.5, shared=True),
-    ClipAction: Component(lambda dice, env: {}, has(has_bounds, "action"), weight=4),
+    ClipAction: Component(lambda dice, env: {}, has(has_bounds, "action"), weight=5),
     ClipObservation: Component(bounds, has(is_number_leaf)),
     ClipReward: Component(reward_bounds),
     DropKeyValue: Component(
@@ -324,13 +324,15 @@ STAGES: dict[type[Env], Component] = {
     ),
     ReplayBuffer: Component(recorded, weight=1.5, shared=True),
     RescaleAction: Component(
-        lambda dice, env: {"min_action": dice(-1, 0), "max_action": dice(1, 3)}, has(has_bounds, "action"), weight=8
+        lambda dice, env: {"min_action": dice(-1, 0), "max_action": dice(1, 3)}, has(has_bounds, "action"), weight=16
     ),
     Resize: Component(
-        lambda dice, env: {"shape": dice((2, 3), (5, 7))}, has(lambda leaf, kind: is_image(kind)), weight=4
+        lambda dice, env: {"shape": dice((2, 3), (5, 7))}, has(lambda leaf, kind: is_image(kind)), weight=5
     ),
     StaticTimescaled: Component(
-        lambda dice, env: timescaled(dice, env) | {"ratio": dice(0, 0.4, 0.5, 1, 1.5, 2, 3, float("inf"))}, shared=True
+        lambda dice, env: timescaled(dice, env) | {"ratio": dice(0, 0.4, 0.5, 1, 1.5, 2, 3, float("inf"))},
+        weight=1.5,
+        shared=True,
     ),
     Teacher: Component(
         lambda dice, env: {
