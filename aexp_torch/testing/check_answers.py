@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from aexp_torch.catalog.roster import Roster
 from aexp_torch.env import Env, Stage
 from aexp_torch.errors import FeedbackError
 from aexp_torch.specs import flatten, unflatten
@@ -93,8 +94,7 @@ def check_nothing_mutated(make: Make, num_steps: int = 12) -> None:
     below = [env]
     while below:
         child = below.pop()
-        child.open()  # some are opened at their turn only
-        below += child.children
+        below += _opened(child)
         _watch(child, kept)
     timesteps = rollout(env, num_steps)
     kept += [("a timestep that was handed out", timestep, snapshot(timestep)) for timestep in timesteps]
@@ -161,9 +161,14 @@ def _only(tree: dict, other: dict) -> dict:
     return unflatten([(path, leaf) for path, leaf in flatten(tree) if path in wanted]) or {}
 
 
+def _opened(env: Env) -> list[Env]:
+    """Opens an environment, and returns its children that have turns; some would be opened at their turn only."""
+    env.open()
+    return [env.environments[place] for place in env.admitted] if isinstance(env, Roster) else list(env.children)
+
+
 def _all(env: Env) -> list[Env]:
-    env.open()  # some are opened at their turn only
-    return [env] + [below for child in env.children for below in _all(child)]
+    return [env] + [below for child in _opened(env) for below in _all(child)]
 
 
 def _stages(env: Env) -> list[Stage]:

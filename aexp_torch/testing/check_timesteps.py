@@ -107,7 +107,6 @@ def check_episodes(make: Make, num_steps: int = 24, partial_ends: bool = False) 
       partial_ends: requires that some timestep has lanes at LAST and lanes that are not.
     """
     env = fresh(make)
-    finite = {source.name for source in env.sources if source.stream_length is not None}
     before: dict[str, np.ndarray] = {}
     some_end = False
     timestep = env.reset()
@@ -115,7 +114,7 @@ def check_episodes(make: Make, num_steps: int = 24, partial_ends: bool = False) 
         where = f"at step {timestep.ticket.step} of {timestep.source!r}"
         now, last = timestep.step_type.numpy(), before.get(timestep.source)
         due = np.ones(len(now), bool) if last is None else last == StepType.LAST
-        if timestep.source in finite and timestep.first().all():
+        if timestep.first().all() and not due.all() and _is_finite(env, timestep.source):
             due = np.ones(len(now), bool)  # it was over and started over
         do = "Lanes restart on their own: the timestep after LAST is FIRST, and no other is."
         require(((now == StepType.FIRST) == due).all(), env, f"FIRST in lanes {np.flatnonzero(due)}", where, now, do)
@@ -131,6 +130,10 @@ def check_episodes(make: Make, num_steps: int = 24, partial_ends: bool = False) 
     )
     _check_reset(env)
     env.close()
+
+
+def _is_finite(env: Env, name: str) -> bool:
+    return any(source.name == name and source.stream_length is not None for source in env.sources)
 
 
 def _check_reset(env: Env) -> None:
