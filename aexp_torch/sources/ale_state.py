@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from aexp_torch.sources.plain_state import TAG, Unstorable
+from aexp_torch.sources.plain_state import TAG, Unstorable, module_of
 
 __all__ = ["is_ale", "read_ale", "write_ale"]
 
@@ -18,11 +18,11 @@ __all__ = ["is_ale", "read_ale", "write_ale"]
 def is_ale(value: Any) -> bool:
     """Says whether a value is an `ALEInterface`, of one or several players, without importing either."""
     kind = type(value)
-    return kind.__module__.partition(".")[0] in ("ale_py", "multi_agent_ale_py") and kind.__name__ == "ALEInterface"
+    return module_of(kind).partition(".")[0] in ("ale_py", "multi_agent_ale_py") and kind.__name__ == "ALEInterface"
 
 
 def _has_players(value: Any) -> bool:
-    return type(value).__module__.partition(".")[0] == "multi_agent_ale_py"
+    return module_of(type(value)).partition(".")[0] == "multi_agent_ale_py"
 
 
 def write_ale(value: Any) -> dict:

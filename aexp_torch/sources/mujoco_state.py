@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from aexp_torch.sources.plain_state import TAG, pack, unpack
+from aexp_torch.sources.plain_state import TAG, module_of, pack, unpack
 
 __all__ = ["is_mujoco", "is_physics", "read_mujoco", "read_physics", "write_mujoco", "write_physics"]
 
@@ -37,7 +37,7 @@ FLAGS = (
 def is_mujoco(value: Any) -> bool:
     """Says whether a value is an `MjModel` or an `MjData`, without importing MuJoCo."""
     kind = type(value)
-    return kind.__module__.partition(".")[0] == "mujoco" and kind.__name__ in ("MjModel", "MjData")
+    return module_of(kind).partition(".")[0] == "mujoco" and kind.__name__ in ("MjModel", "MjData")
 
 
 def write_mujoco(value: Any) -> dict:
@@ -85,7 +85,7 @@ def read_mujoco(encoded: dict, existing: Any) -> Any:
 def is_physics(value: Any) -> bool:
     """Says whether a value is dm_control's `Physics`, without importing that."""
     return any(
-        (kind.__module__, kind.__name__) == ("dm_control.mujoco.engine", "Physics") for kind in type(value).__mro__
+        (module_of(kind), kind.__name__) == ("dm_control.mujoco.engine", "Physics") for kind in type(value).__mro__
     )
 
 

@@ -42,7 +42,7 @@ from aexp_torch.sources.mujoco_state import (
     write_mujoco,
     write_physics,
 )
-from aexp_torch.sources.plain_state import KEEP, MISSING, TAG, Decoder, Encoder, Unstorable
+from aexp_torch.sources.plain_state import KEEP, MISSING, TAG, Decoder, Encoder, Unstorable, module_of
 
 __all__ = ["restore", "snapshot", "why_not_resumable"]
 
@@ -161,7 +161,7 @@ class _Writer:
             return {TAG: "geometry", "class": _class_name(kind), "numbers": tuple(value)}
         if isinstance(value, types.MethodType) and _method(value.__self__, value.__name__) is value.__func__:
             return {TAG: "method", "of": self.encode(value.__self__), "name": value.__name__}
-        if kind.__module__.startswith("dm_control.mjcf"):
+        if module_of(kind).startswith("dm_control.mjcf"):
             raise Unstorable(value, "an MJCF model (dm_control.composer), which is built anew while it runs")
         if not self._packages & _packages(kind):
             raise Unstorable(value)
@@ -272,7 +272,7 @@ def is_environment(value: Any) -> bool:
     """Says whether a value is an environment (or a wrapper), which is restored in place."""
     if isinstance(value, ENVIRONMENTS):
         return True
-    return any(f"{kind.__module__}.{kind.__qualname__}" in PETTINGZOO for kind in type(value).__mro__)
+    return any(f"{module_of(kind)}.{kind.__qualname__}" in PETTINGZOO for kind in type(value).__mro__)
 
 
 @functools.cache
@@ -288,7 +288,7 @@ def is_plain(kind: Any) -> bool:
 @functools.cache
 def _packages(kind: Any) -> frozenset[str]:
     """Returns the packages that a class and its bases come from."""
-    return frozenset(base.__module__.partition(".")[0] for base in kind.__mro__) - sys.stdlib_module_names
+    return frozenset(module_of(base).partition(".")[0] for base in kind.__mro__) - sys.stdlib_module_names
 
 
 @functools.cache
@@ -332,7 +332,7 @@ def _encode(env: Any, packages: Iterable[str]) -> dict[str, Any]:
 
 
 def _class_name(kind: type) -> str:
-    return f"{kind.__module__}:{kind.__qualname__}"
+    return f"{module_of(kind)}:{kind.__qualname__}"
 
 
 def _find(name: str) -> Any:
@@ -353,5 +353,5 @@ def _constant(name: str, value: Any) -> bool:
     if name in CONSTANT_NAMES or isinstance(value, CONSTANT_TYPES):
         return True
     drawing = name in DRAWING_NAMES and value is not None and not isinstance(value, VALUES)
-    module = type(value).__module__
+    module = module_of(type(value))
     return drawing or (module.partition(".")[0] in DRAWING_MODULES and module not in NOT_DRAWING)

@@ -19,7 +19,7 @@ import torch
 
 from aexp_torch.errors import SpecError
 
-__all__ = ["KEEP", "MISSING", "TAG", "Decoder", "Encoder", "Unstorable", "pack", "unpack"]
+__all__ = ["KEEP", "MISSING", "TAG", "Decoder", "Encoder", "Unstorable", "module_of", "pack", "unpack"]
 
 TAG = "__kind__"
 KEEP = "keep"
@@ -28,12 +28,17 @@ COLLECTIONS = {"set": set, "frozenset": frozenset, "deque": deque, "OrderedDict"
 MISSING = object()
 
 
+def module_of(kind: type) -> str:
+    """Returns where a class comes from; types that SWIG makes do not say."""
+    return getattr(kind, "__module__", "")
+
+
 class Unstorable(Exception):
     """Says that a value is of no kind that can be stored; `reason` completes "it holds ..."."""
 
     def __init__(self, value: Any, reason: str | None = None):
         kind = type(value)
-        self.reason = reason or f"a {kind.__module__}.{kind.__qualname__}, which has no form of tensors and primitives"
+        self.reason = reason or f"a {module_of(kind)}.{kind.__qualname__}, which has no form of tensors and primitives"
         super().__init__(self.reason)
 
 
@@ -113,7 +118,7 @@ class Encoder:
         if isinstance(value, np.generic) and not isinstance(value, np.void | np.object_):
             return {TAG: "scalar", "dtype": value.dtype.str, "bytes": value.tobytes()}
         if isinstance(value, Enum):
-            return {TAG: "enum", "module": kind.__module__, "class": kind.__qualname__, "name": value.name}
+            return {TAG: "enum", "module": module_of(kind), "class": kind.__qualname__, "name": value.name}
         return self._generator(value) or self._other(value)
 
     def _array(self, value: np.ndarray) -> dict:

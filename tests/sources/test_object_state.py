@@ -527,3 +527,16 @@ def test_what_the_state_of_an_atari_game_lacks_is_refused(atari):
     assert why_not_resumable(env) is None
     env.unwrapped.ale.setBool("color_averaging", True)
     assert "AtariEnv.ale holds an ALEInterface with color_averaging" in why_not_resumable(env)
+
+
+class Nameless(type):
+    """Makes classes that do not say where they come from, as SWIG's."""
+
+    @property
+    def __module__(cls):
+        raise AttributeError("__module__")
+
+
+def test_a_class_of_nowhere_is_refused_like_any_other():
+    handle = Nameless("Handle", (), {"__slots__": ("place",)})()
+    assert "Keeper.value holds a .Handle, which has no form" in why_not_resumable(Keeper(handle))
