@@ -9,6 +9,7 @@ What changes the timesteps of another environment is a stage.
 
 from aexp_torch.sources.atari import AtariEnv
 from aexp_torch.sources.dataset import DatasetEnv
+from aexp_torch.sources.dataset_reading import FitImage
 from aexp_torch.sources.dm_env import DmEnv
 from aexp_torch.sources.envpool import EnvPoolEnv
 from aexp_torch.sources.gymnasium import GymnasiumEnv
@@ -28,6 +29,7 @@ __all__ = [
     "DatasetEnv",
     "DmEnv",
     "EnvPoolEnv",
+    "FitImage",
     "GymnasiumEnv",
     "Imaginary",
     "MiniGridEnv",

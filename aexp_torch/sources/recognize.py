@@ -10,6 +10,7 @@ import dm_env
 
 from aexp_torch.env import Env
 from aexp_torch.errors import SpecError
+from aexp_torch.sources.origin import comes_from
 
 __all__ = ["to_source"]
 
@@ -52,15 +53,6 @@ def to_source(thing: Any, **options: Any) -> Env:
         f" {type(thing).__name__} {thing!r}. Write a source for it (a subclass of Env), or wrap it in a gymnasium.Env or a"
         " torch.utils.data.Dataset."
     )
-
-
-def comes_from(*modules: str) -> Callable[[Any], bool]:
-    """Returns a test: whether one of a thing's classes is defined below one of some modules."""
-
-    def fits(thing: Any) -> bool:
-        return any(f"{kind.__module__}.".startswith(f"{module}.") for kind in type(thing).__mro__ for module in modules)
-
-    return fits
 
 
 def _is_text(thing: Any) -> bool:

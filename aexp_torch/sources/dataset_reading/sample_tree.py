@@ -1,6 +1,6 @@
 """What people give as a sample (or as a collated batch) becomes a nested dict of arrays, tensors and text."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,10 @@ _DTYPES = {np.dtype(name) for name in ("bool", "float16", "float32", "float64", 
 }
 
 
-def sample_tree(sample: Any, batched: bool = False) -> dict[str, Any]:
+Transform = Mapping[str, Callable[[Any], Any]]
+
+
+def sample_tree(sample: Any, batched: bool = False, transform: Transform | None = None) -> dict[str, Any]:
     """Returns a nested dict whose leaves are numpy arrays, tensors or text.
 
     | sample | keys |
@@ -26,32 +29,37 @@ def sample_tree(sample: Any, batched: bool = False) -> dict[str, Any]:
     | another number of members, and tuples further inside | `0`, `1`, ... (a NamedTuple's own field names) |
     | one value | `x` |
 
-    Python bools, ints and floats, and lists of them, become bool, int64 and float32; a PIL image becomes its array.
+    Python bools, ints and floats, and lists of them, become bool, int64 and float32; a PIL image becomes its array; an
+    open `soundfile.SoundFile` is read, float32 [T, C].
 
     Args:
       sample: one sample, or a batch of a DataLoader.
       batched: a tuple of texts is one per row (so it is collated) and no group of keys.
+      transform: by key (`a/b` below others), a function that a value goes through first.
 
     Raises:
       SpecError: naming the key of a value that is no number, text, array or tensor. Its text begins with "expected".
     """
     members = _members(sample, batched)
+    transform = transform or {}
     if members is None:
-        return {"x": _leaf(sample, "x")}
+        return {"x": _tree(sample, "x", batched, transform)}
     if isinstance(sample, Mapping):
         members = {key: value for key, value in members.items() if not key.startswith("__")}
     elif len(members) == 2 and not hasattr(sample, "_fields"):
         members = dict(zip("xy", members.values()))
     if not members:
         raise SpecError(f"expected a sample with at least one value, got {sample!r}")
-    return {key: _tree(value, key, batched) for key, value in members.items()}
+    return {key: _tree(value, key, batched, transform) for key, value in members.items()}
 
 
-def _tree(value: Any, key: str, batched: bool) -> Any:
+def _tree(value: Any, key: str, batched: bool, transform: Transform) -> Any:
+    if key in transform:
+        value = transform[key](value)
     members = _members(value, batched)
     if members is None:
         return _leaf(value, key)
-    return {name: _tree(member, f"{key}/{name}", batched) for name, member in members.items()}
+    return {name: _tree(member, f"{key}/{name}", batched, transform) for name, member in members.items()}
 
 
 def _members(value: Any, batched: bool) -> dict[str, Any] | None:
@@ -93,6 +101,9 @@ def _leaf(value: Any, key: str) -> Any:
 
 
 def _to_array(value: Any, key: str) -> np.ndarray:
+    if type(value).__module__ == "soundfile":
+        value.seek(0)
+        return value.read(dtype="float32", always_2d=True)
     try:
         if isinstance(value, bool | int) and not isinstance(value, np.generic):
             return np.asarray(value, np.bool_ if isinstance(value, bool) else np.int64)
