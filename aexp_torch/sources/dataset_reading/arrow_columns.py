@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,19 +19,25 @@ __all__ = ["Column", "column_for"]
 Path = tuple[str, ...]
 
 
-def column_for(feature: Any, conversions: Conversions) -> "Column | None":
-    """Returns what reads a feature of a Hugging Face dataset by column; None for what has to be decoded row by row."""
+def column_for(feature: Any, conversions: Conversions, name: str) -> "Column | None":
+    """Returns what reads a feature of a Hugging Face dataset by column; None for what has to be decoded row by row.
+
+    Args:
+      feature: as the dataset declares it.
+      conversions: of which the lengths count.
+      name: of the leaf, `a/b` where it is nested.
+    """
     import datasets
 
     if isinstance(feature, Mapping):
-        members = {name: column_for(member, conversions) for name, member in feature.items()}
-        known = {name: column for name, column in members.items() if column is not None}
+        members = {key: column_for(member, conversions, f"{name}/{key}") for key, member in feature.items()}
+        known = {key: column for key, column in members.items() if column is not None}
         return Structure(known) if len(known) == len(members) and members else None
     if isinstance(feature, datasets.ClassLabel):
         return Numbers(np.dtype(np.int64), feature.num_classes)
     if isinstance(feature, datasets.Value):
         if feature.dtype in ("string", "large_string"):
-            return Text(conversions.text_length)
+            return Text(conversions.max_length.get(name, conversions.text_length))
         try:
             dtype = np.dtype(feature.dtype)
         except TypeError:  # dates, decimals, bytes
@@ -39,14 +46,14 @@ def column_for(feature: Any, conversions: Conversions) -> "Column | None":
     if type(feature).__name__ in ("Array2D", "Array3D", "Array4D", "Array5D"):
         column: Column = Numbers(np.dtype(feature.dtype))
         for size in reversed(feature.shape):
-            column = Varying(column) if size is None else Fixed(column, size)
+            column = Varying(column, conversions.max_length.get(name)) if size is None else Fixed(column, size)
         return Extension(column)
     if type(feature).__name__ in ("List", "LargeList", "Sequence"):
-        inner = column_for(feature.feature, conversions)
+        inner = column_for(feature.feature, replace(conversions, max_length={}), name)
         if inner is None or isinstance(inner, Structure | Extension):
             return None
         length = getattr(feature, "length", -1)
-        return Varying(inner) if length == -1 else Fixed(inner, length)
+        return Varying(inner, conversions.max_length.get(name)) if length == -1 else Fixed(inner, length)
     return None
 
 
@@ -142,22 +149,26 @@ class Fixed(Column):
 class Varying(Column):
     """Reads lists of all lengths: [n, longest, ...], zero-padded; shows how long they are where it is outermost."""
 
-    def __init__(self, inner: Column):
-        self.inner, self.longest, self.has_text = inner, 1, inner.has_text
+    def __init__(self, inner: Column, longest: int | None):
+        self.inner, self.longest, self.has_text = inner, longest, inner.has_text
 
     def measure(self, array: Any) -> None:
         import pyarrow.compute as compute
 
-        self.longest = max(1, compute.max(compute.list_value_length(array)).as_py() or 1)
+        if self.longest is None:
+            self.longest = max(1, compute.max(compute.list_value_length(array)).as_py() or 1)
         self.inner.measure(compute.list_flatten(array))
 
     def lengths(self, array: Any) -> np.ndarray:
-        """Returns int64 [n]."""
-        _check_complete(array)
-        return array.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
+        """Returns int64 [n], how much is real."""
+        return np.minimum(self._all(array), self.longest)
 
     def read(self, array: Any) -> np.ndarray:
-        return _spread(self.inner.read(array.flatten()), self.lengths(array), self.longest)
+        return _spread(self.inner.read(array.flatten()), self._all(array), self.longest)
+
+    def _all(self, array: Any) -> np.ndarray:
+        _check_complete(array)
+        return array.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
 
     def known(self, path: Path) -> dict[Path, Known]:
         return _known_list(self.inner, path, self.longest) | {length_path(path): known_length(path, self.longest)}

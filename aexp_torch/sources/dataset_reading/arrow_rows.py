@@ -51,7 +51,7 @@ class ArrowRows:
         self.varying: list[Path] = []
         table = data.with_format("arrow", columns=names)
         for name in names:
-            column = None if conversions.changes(name) else column_for(self._features[name], conversions)
+            column = None if conversions.replaces(name) else column_for(self._features[name], conversions, name)
             if column is None or (conversions.tokenizer is not None and column.has_text):
                 self._singles.append(name)
                 self._know_single(name)

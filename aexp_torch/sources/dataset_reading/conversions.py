@@ -32,11 +32,10 @@ class Conversions:
         given = self.tokenizer.get(name) if isinstance(self.tokenizer, Mapping) else self.tokenizer
         return None if given is None else Tokens(given)
 
-    def changes(self, name: str) -> bool:
-        """Whether values of this key, or below it, are changed one by one."""
+    def replaces(self, name: str) -> bool:
+        """Whether a function of the user's is given for values of this key, or below it."""
         tokenized = self.tokenizer if isinstance(self.tokenizer, Mapping) else ()
-        given = (*self.transform, *self.max_length, *tokenized)
-        return any(each == name or each.startswith(f"{name}/") for each in given)
+        return any(each == name or each.startswith(f"{name}/") for each in (*self.transform, *tokenized))
 
     def check_names(self, names: list[str], who: str) -> None:
         """Raises a SpecError where an option names a key that the data does not have."""

@@ -38,7 +38,7 @@ class DeepLakeRows:
         self.known: Mapping[Path, Known] = {}
         for column in data.schema.columns:
             name, kind = column.name, _kind(column.dtype)
-            changed = conversions.changes(name)
+            changed = conversions.replaces(name) or name in conversions.max_length
             single = changed or (self._length and not isinstance(data[name][:1], np.ndarray))  # text, dicts, bytes
             (self._singles if single else self._columns)[name] = data[name]
             if kind == "ClassLabel" and not changed and self._length:

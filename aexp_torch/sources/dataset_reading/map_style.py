@@ -63,13 +63,15 @@ class MapStyle:
     def _learn(self, conversions: Conversions) -> None:
         """Finds out what samples look like."""
         number, (columns, samples) = self._first()
+        names = [path_name(path) for path, _ in flatten(columns)] if columns else []
         if samples:
             longest = self._samples if self._length <= MAX_SAMPLES_TO_MEASURE else None
-            made = SampleFormat(samples[0], self._who, conversions, longest, varying=self._rows.varying)
+            varying = self._rows.varying
+            made = SampleFormat(samples[0], self._who, conversions, longest, varying=varying, besides=names)
             self._format = made
             self.known |= made.known
         else:
-            conversions.check_names([path_name(path) for path, _ in flatten(columns)], self._who)
+            conversions.check_names(names, self._who)
         self._example = self._read([number])
 
     def _first(self) -> tuple[int, tuple[dict[str, Any], list[Any]]]:

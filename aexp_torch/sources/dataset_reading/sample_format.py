@@ -40,6 +40,7 @@ class SampleFormat:
         text has 256 bytes or integers, and other sizes have to be given.
       batched: values have a leading batch axis, which may differ.
       varying: paths of leaves that the dataset says to vary along their first axis.
+      besides: names of leaves that are read elsewhere.
     """
 
     def __init__(
@@ -50,10 +51,11 @@ class SampleFormat:
         longest: Callable[[], Iterable[Any]] | None = None,
         batched: bool = False,
         varying: Collection[tuple[str, ...]] = (),
+        besides: Collection[str] = (),
     ):
         self._who, self._batched, self._conversions = who, batched, conversions or Conversions()
         leaves = dict(self._flat(first, 0))
-        self._conversions.check_names([path_name(path) for path in leaves], who)
+        self._conversions.check_names([*map(path_name, leaves), *besides], who)
         self._tokens = {
             path: tokens
             for path, leaf in leaves.items()
