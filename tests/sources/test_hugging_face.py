@@ -122,7 +122,10 @@ def test_values_are_those_of_the_dataset(everything, shuffle):
         assert (one["frames"][: one["length:frames"]] == number).all() and one["length:frames"] == 1 + number % 3
         assert one["length:audio"] == 10 + number
         expected = torch.linspace(-1, 1, 10 + number)
-        assert torch.allclose(one["audio"][: 10 + number, 0], expected, atol=1e-6) and (one["audio"][10 + number :] == 0).all()
+        assert (
+            torch.allclose(one["audio"][: 10 + number, 0], expected, atol=1e-6)
+            and (one["audio"][10 + number :] == 0).all()
+        )
 
 
 @pytest.mark.parametrize("kind", ["parquet", "json", "csv", "arrow"])
@@ -185,7 +188,8 @@ def test_what_is_missing_or_unlike_is_a_bad_sample():
 
     sizes = [(6, 8), (6, 8), (5, 8), (6, 8)]
     images = datasets.Dataset.from_dict(
-        {"image": [picture(i, size) for i, size in enumerate(sizes)]}, features=datasets.Features({"image": datasets.Image()})
+        {"image": [picture(i, size) for i, size in enumerate(sizes)]},
+        features=datasets.Features({"image": datasets.Image()}),
     )
     with pytest.raises(SpecError, match=r"expected 'image' to be uint8 \[6, 8, 3\].*FitImage"):
         ae.DatasetEnv(images, batch_size=4).reset()

@@ -67,10 +67,14 @@ class DeepLakeRows:
 
 
 def _as_array(values: Any) -> np.ndarray:
-    return values if isinstance(values, np.ndarray) else np.stack([np.asarray(value) for value in values])
+    if not isinstance(values, np.ndarray):
+        return np.stack([np.asarray(value) for value in values])
+    return values if values.flags.writeable else values.copy()  # else it is Deep Lake's own memory
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value if value.flags.writeable else value.copy()
     return value.to_dict() if hasattr(value, "to_dict") else value
 
 

@@ -107,7 +107,7 @@ def _is_tar(address: str) -> bool:
 
 def _open_shards(address: str, who: str) -> Any:
     webdataset = import_provider("webdataset", "webdataset", who)
-    options = {"shardshuffle": False, "nodesplitter": None, "workersplitter": None}
+    options = {"shardshuffle": False, "nodesplitter": None, "workersplitter": None, "seed": 0}
     return webdataset.WebDataset(address, **options).decode("pilrgb")
 
 

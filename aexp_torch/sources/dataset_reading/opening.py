@@ -259,7 +259,9 @@ def _is_columns(data: Any) -> bool:
 
 def _is_arrow(data: Any) -> bool:
     # One with a function of the user's (set_transform) is read through that.
-    is_dataset = comes_from("datasets.arrow_dataset")(data) and hasattr(data, "with_format") and hasattr(data, "__len__")
+    is_dataset = (
+        comes_from("datasets.arrow_dataset")(data) and hasattr(data, "with_format") and hasattr(data, "__len__")
+    )
     return is_dataset and data.format["type"] in (None, "numpy", "torch", "arrow", "python", "tensorflow", "jax")
 
 

@@ -28,7 +28,6 @@ _STEPWISE = {"_map", "_decode", "_rename", "_map_dict", "_to_tuple", "_map_tuple
     "_info",
     "_log_keys",
     "_associate",
-    "check_empty",
 }
 _SPLITTERS = {"single_node_only", "split_by_node", "split_by_worker"}
 
@@ -78,7 +77,8 @@ class ShardPasses:
         stages = private_copy(self._given, self._who).pipeline
         opens, groups = _reading_stages(stages)  # type: ignore[misc]
         self._before = [stage for stage in stages[:opens] if _name(stage) not in _SPLITTERS]
-        self._reading, self._after = stages[opens : groups + 1], stages[groups + 1 :]
+        self._reading = stages[opens : groups + 1]
+        self._after = [stage for stage in stages[groups + 1 :] if _name(stage) != "check_empty"]  # the reader does that
         self._turns, self._limit = _repetitions(self._given)
         self._exact = self._turns == 1 and all(_name(stage) in _STEPWISE for stage in self._after)
         self._place = Place()
@@ -133,7 +133,7 @@ class ShardPasses:
             arguments = {**stage.kw, "seed": pass_seed(self.seed, pass_number), "rng": None}
             return type(stage)(stage.f, *stage.args[:2], **arguments)
         if _name(stage) == "detshuffle":
-            stage.epoch = pass_number - 1
+            stage.seed, stage.epoch = pass_seed(self.seed, pass_number), -1
         return stage
 
     def _samples(self, shards: Iterator[str], place: Place) -> Iterator[dict[str, Any]]:
@@ -226,7 +226,8 @@ class _Files:
         self.begin: int | None = offset
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        with tarfile.open(fileobj=self._stream, mode="r|*", bufsize=1 << 18) as tar:
+        counted: Any = _Counted(self._stream)
+        with tarfile.open(fileobj=counted, mode="r|*", bufsize=1 << 18) as tar:
             plain = getattr(tar.fileobj, "comptype", "tar") == "tar"
             for member in tar:
                 tar.members = []  # type: ignore[attr-defined]
@@ -241,7 +242,21 @@ class _Files:
                     raise tarfile.ReadError("unexpected end of data")
                 self.begin = self._offset + member.offset if plain else None
                 yield {"fname": name, "data": data, "__url__": self._address}
+            if plain and counted.count % tarfile.BLOCKSIZE:  # tarfile takes a part of a header for the end
+                raise tarfile.ReadError("unexpected end of data")
             self.begin = self._offset + tar.offset if plain else None
+
+
+class _Counted:
+    """Counts the bytes that are read from a stream."""
+
+    def __init__(self, stream: Any):
+        self._stream, self.count = stream, 0
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self.count += len(data)
+        return data
 
 
 def refuse_pickled(sample: dict[str, Any], who: str, where: str) -> None:
