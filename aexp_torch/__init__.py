@@ -24,6 +24,7 @@ from aexp_torch.sources import (
     FitImage,
     GymnasiumEnv,
     Imaginary,
+    MinariEnv,
     MiniGridEnv,
     PettingZooEnv,
     Restorable,

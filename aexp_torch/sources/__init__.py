@@ -14,6 +14,7 @@ from aexp_torch.sources.dm_env import DmEnv
 from aexp_torch.sources.envpool import EnvPoolEnv
 from aexp_torch.sources.gymnasium import GymnasiumEnv
 from aexp_torch.sources.imaginary import Imaginary
+from aexp_torch.sources.minari import MinariEnv
 from aexp_torch.sources.minigrid import MiniGridEnv
 from aexp_torch.sources.pettingzoo import PettingZooEnv
 from aexp_torch.sources.recognize import to_source
@@ -32,6 +33,7 @@ __all__ = [
     "FitImage",
     "GymnasiumEnv",
     "Imaginary",
+    "MinariEnv",
     "MiniGridEnv",
     "PettingZooEnv",
     "Restorable",

@@ -27,6 +27,7 @@ def to_source(thing: Any, **options: Any) -> Env:
     | an environment of PettingZoo, its module, or its id (`"atari.mario_bros_v3"`) | `PettingZooEnv` |
     | the id of a registered Gymnasium environment, a `gymnasium.Env` or `VectorEnv` | `GymnasiumEnv` |
     | an environment of PySC2 | `StarCraft2Env` |
+    | a `minari.MinariDataset` | `MinariEnv` |
     | anything that is read sample by sample: see `DatasetEnv` | `DatasetEnv` |
 
     No provider is imported to find out: an object is known by the modules that its classes come from.
@@ -99,5 +100,6 @@ _KINDS: list[tuple[Callable[[Any], bool], str]] = [
     (_is_simulator_of_tensors, "aexp_torch.sources.torch_env:TorchEnv"),
     (comes_from("gymnasium"), "aexp_torch.sources.gymnasium:GymnasiumEnv"),
     (comes_from("pysc2"), "aexp_torch.sources.starcraft:StarCraft2Env"),
+    (comes_from("minari"), "aexp_torch.sources.minari:MinariEnv"),
     (_is_data, "aexp_torch.sources.dataset:DatasetEnv"),
 ]

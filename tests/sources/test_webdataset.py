@@ -168,7 +168,7 @@ def test_passes_of_a_given_length(shards):
     with pytest.warns(UserWarning, match="read again and skipped"):
         seen = assert_resumes(lambda: ae.DatasetEnv(data, batch_size=5, epochs=2), 6)
     assert [number for each in seen for number in each["y.cls"]] == [*range(15)] * 2
-    resampled = ae.DatasetEnv(pipeline(shards, resampled=True, shardshuffle=None).with_epoch(30), batch_size=30)
+    resampled = ae.DatasetEnv(pipeline(shards, resampled=True).with_epoch(30), batch_size=30)
     assert len(set(resampled.reset().observation["y.cls"].tolist())) <= 21
 
 
@@ -184,7 +184,7 @@ def test_conformance(shards):
 # Commands and servers
 
 
-@pytest.mark.parametrize("command", ["cat {}", "sleep 0.1; cat {}"])
+@pytest.mark.parametrize("command", ["cat {}", "sleep 0.01; cat {}"])
 def test_commands(shards, command):
     address = [f"pipe:{command.format(path)}" for path in webdataset.shardlists.expand_urls(shards)]
     assert_resumes(lambda: ae.DatasetEnv(pipeline(address), batch_size=4, epochs=1), 5)
@@ -276,8 +276,7 @@ def test_a_server(folder):
         assert middle and all(start % 512 == 0 for start in middle)  # it went on where the samples begin
 
 
-@pytest.mark.parametrize("fault", [500, 503, 429, "half"])
-@pytest.mark.parametrize("ranges", [True, False])
+@pytest.mark.parametrize("fault, ranges", [(503, True), (429, False), ("half", True), ("half", False)])
 def test_a_server_that_fails_twice(folder, fault, ranges):
     with Server(folder, lambda path, number: fault if number <= 2 else None, ranges) as server:
         assert read(remote(server, read_timeout=20)) == ALL
@@ -307,7 +306,7 @@ def test_shards_that_cannot_be_read_are_skipped_counted_and_named(folder, tmp_pa
         with pytest.warns(UserWarning, match=r"shard http.*a-001.tar.*404"):
             assert read(env) == [*range(7), *range(14, 21)]
         assert env.bad_samples == {env.name: {f"{server.address}/a-001.tar"}}
-        with pytest.warns(UserWarning), pytest.raises(SpecError, match="max_bad_samples=0 bad samples, got 1"):
+        with pytest.warns(UserWarning, match="a-001"), pytest.raises(SpecError, match="max_bad_samples=0 bad samples, got 1"):
             read(remote(server, on_bad_sample="skip", max_bad_samples=0))
     for shard in range(NUM_SHARDS):
         content = (folder / f"a-{shard:03d}.tar").read_bytes()
@@ -323,8 +322,8 @@ def test_shards_that_cannot_be_read_are_skipped_counted_and_named(folder, tmp_pa
 def test_bad_shards_are_counted_over_workers(folder, tmp_path):
     with Server(folder, lambda path, number: 404 if "001" in path else None) as server:
         env = remote(server, on_bad_sample="skip")
+        loader = ae.Loader(env, in_flight=2, steps_per_epoch=4)
         with pytest.warns(UserWarning, match=r"a-001.tar"):
-            loader = ae.Loader(env, in_flight=2, steps_per_epoch=4)
             numbers = torch.cat([timestep.observation["y.cls"] for timestep in loader]).tolist()
         assert set(numbers) - {0} == {*range(1, 7), *range(14, 21)} and loader.bad_samples == 1
 
