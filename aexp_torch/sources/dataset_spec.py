@@ -86,9 +86,9 @@ def _feature(data: Any, path: Path) -> Any:
     """Returns what TFDS or Hugging Face declare about a leaf, if they do."""
     feature = getattr(getattr(data, "dataset_info", None), "features", None) or getattr(data, "features", None)
     for key in path:
-        if not hasattr(feature, "get"):
+        if not hasattr(feature, "keys"):
             feature = getattr(feature, "feature", None)  # of a list of structures
-        feature = feature.get(key) if hasattr(feature, "get") else None
+        feature = feature[key] if hasattr(feature, "keys") and key in feature.keys() else None  # noqa: SIM118 - of TFDS
     return feature
 
 

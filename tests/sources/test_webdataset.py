@@ -306,7 +306,10 @@ def test_shards_that_cannot_be_read_are_skipped_counted_and_named(folder, tmp_pa
         with pytest.warns(UserWarning, match=r"shard http.*a-001.tar.*404"):
             assert read(env) == [*range(7), *range(14, 21)]
         assert env.bad_samples == {env.name: {f"{server.address}/a-001.tar"}}
-        with pytest.warns(UserWarning, match="a-001"), pytest.raises(SpecError, match="max_bad_samples=0 bad samples, got 1"):
+        with (
+            pytest.warns(UserWarning, match="a-001"),
+            pytest.raises(SpecError, match="max_bad_samples=0 bad samples, got 1"),
+        ):
             read(remote(server, on_bad_sample="skip", max_bad_samples=0))
     for shard in range(NUM_SHARDS):
         content = (folder / f"a-{shard:03d}.tar").read_bytes()

@@ -1,10 +1,14 @@
 """Rows: data with random access, in columns where it has them and in samples where it has not."""
 
 import copy
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
+import numpy as np
+
 from aexp_torch.sources.dataset_reading.known import Known
+from aexp_torch.sources.origin import comes_from
+from aexp_torch.specs import flatten, unflatten
 
 __all__ = ["Rows", "SampleRows", "as_slice"]
 
@@ -44,17 +48,32 @@ class SampleRows:
 
     def __init__(self, data: Any):
         self._data, self._length = _with_own_files(data), len(data)
-        self.varying = set(_varying_features(data))
+        self._declared = _declared(data)
+        self.varying = {
+            path for path, (shape, _) in self._declared.items() if shape[0] is None and None not in shape[1:]
+        }
 
     def __len__(self) -> int:
         return self._length
 
     def read(self, numbers: list[int]) -> tuple[dict[str, Any], list[Any]]:
         many = getattr(self._data, "__getitems__", None)
-        return {}, many(numbers) if many else [self._data[number] for number in numbers]
+        found = many(numbers) if many else [self._data[number] for number in numbers]
+        return {}, [self._as_declared(sample) for sample in found] if self._declared else found
 
     def samples(self, number: int) -> Any:
-        return self._data[number]
+        return self._as_declared(self._data[number]) if self._declared else self._data[number]
+
+    def _as_declared(self, sample: dict) -> dict:
+        """Makes arrays of what TFDS gives as lists: of arrays, or of nothing."""
+        return unflatten([(path, self._array(path, value)) for path, value in flatten(sample)])
+
+    def _array(self, path: Path, value: Any) -> Any:
+        if path not in self._declared or not isinstance(value, list):
+            return value
+        shape, dtype = self._declared[path]
+        rest = shape[1:] if None not in shape[1:] else np.shape(value)[1:]
+        return np.asarray(value, dtype).reshape(len(value), *rest)
 
     def close(self) -> None:
         """Closes the files that this reader has opened for itself."""
@@ -69,20 +88,18 @@ def as_slice(numbers: list[int]) -> slice | None:
     return slice(first, last + 1) if numbers == list(range(first, last + 1)) else None
 
 
-def _varying_features(data: Any) -> Iterator[Path]:
-    """Yields the leaves that TFDS declares with an unknown first axis, and known others."""
+def _declared(data: Any) -> dict[Path, tuple[tuple[int | None, ...], np.dtype]]:
+    """Returns the shapes and dtypes that TFDS declares, of leaves with an axis."""
     features = getattr(getattr(data, "dataset_info", None), "features", None)
-    shapes = getattr(features, "shape", None)
-    if isinstance(shapes, Mapping):
-        yield from _varying_shapes(shapes)
-
-
-def _varying_shapes(shapes: Mapping, prefix: Path = ()) -> Iterator[Path]:
-    for key, shape in shapes.items():
-        if isinstance(shape, Mapping):
-            yield from _varying_shapes(shape, (*prefix, key))
-        elif shape and shape[0] is None and None not in shape[1:]:
-            yield (*prefix, key)
+    if not comes_from("tensorflow_datasets")(features) or not isinstance(features.shape, Mapping):
+        return {}
+    shapes, dtypes = dict(flatten(dict(features.shape))), dict(flatten(dict(features.np_dtype)))
+    dtypes = {path: np.dtype(dtype) for path, dtype in dtypes.items()}
+    return {
+        path: (shape, dtypes[path] if dtypes[path].kind in "biuf" else np.dtype("S"))
+        for path, shape in shapes.items()
+        if isinstance(shape, tuple) and shape and path in dtypes
+    }
 
 
 def _with_own_files(data: Any) -> Any:
