@@ -1,7 +1,8 @@
 """ArrowRows: a Hugging Face dataset, whose columns become arrays a minibatch at a time, without Python objects."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,7 @@ class ArrowRows:
                 column.measure(data.data.column(name))
                 self._columns[name] = column
                 self.known = {**self.known, **column.known((name,))}
+        self._decoders = {name: self._decoder(name) for name in self._singles}
         self._table = table
         self._rest = data.with_format("arrow", columns=self._singles) if self._singles else None
 
@@ -89,15 +91,19 @@ class ArrowRows:
         ]
 
     def _decode(self, name: str, value: Any) -> Any:
+        if value is None:
+            raise SpecError(f"{self._who}: expected a value under {name!r}, got none (null)")
+        return self._decoders[name](value)
+
+    def _decoder(self, name: str) -> Callable[[Any], Any]:
+        """Returns what makes a sample's value of what the table has."""
         from datasets import Audio
         from datasets.features.features import decode_nested_example
 
         feature = self._features[name]
-        if value is None:
-            raise SpecError(f"{self._who}: expected a value under {name!r}, got none (null)")
         if isinstance(feature, Audio) and feature.decode:
-            return _decode_audio(value, feature.sampling_rate, name, self._who)
-        return decode_nested_example(feature, value)
+            return partial(_decode_audio, sampling_rate=feature.sampling_rate, name=name, who=self._who)
+        return partial(decode_nested_example, feature)
 
     def _know_single(self, name: str) -> None:
         from datasets import Audio

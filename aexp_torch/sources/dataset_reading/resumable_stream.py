@@ -5,6 +5,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from torch.utils.data import get_worker_info
+
 from aexp_torch.errors import AexpError, SpecError
 from aexp_torch.sources.dataset_reading.bad_samples import BadSamples, in_short
 from aexp_torch.sources.dataset_reading.known import Known
@@ -164,10 +166,13 @@ class ResumableStream:
         assert self._iterator is not None
         while True:
             try:
-                with as_a_whole():
+                if get_worker_info() is None:  # the common case, without the cost of the other
                     item = next(self._iterator, _END)
-                    self._patience.progress()
-                    return item
+                else:
+                    with as_a_whole():
+                        item = next(self._iterator, _END)
+                self._patience.progress()
+                return item
             except AexpError:
                 raise
             except Exception as error:  # whatever is wrong with the data

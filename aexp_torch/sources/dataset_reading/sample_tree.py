@@ -14,8 +14,12 @@ __all__ = ["sample_tree"]
 _DTYPES = {np.dtype(name) for name in ("bool", "float16", "float32", "float64", "complex64", "complex128")} | {
     np.dtype(f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)
 }
-
-
+_NATIVE = {dtype for dtype in _DTYPES if dtype.isnative}
+# Unions that are made anew at every call would cost more than the tests.
+_TEXTS, _NUMBERS, _FLOATS = (str, bytes), (bool, int), (list, float)
+_LEAVES = (np.ndarray, torch.Tensor, int, float, str, bytes)
+_SCALARS = (bool, int, float, str, bytes)
+_KNOWN = (np.ndarray, np.generic, list, tuple, float, complex)
 Transform = Mapping[str, Callable[[Any], Any]]
 
 
@@ -63,9 +67,9 @@ def _tree(value: Any, key: str, batched: bool, transform: Transform) -> Any:
 
 
 def _members(value: Any, batched: bool) -> dict[str, Any] | None:
-    if isinstance(value, torch.Tensor | np.ndarray | int | float | str):  # most values, cheaply
+    if isinstance(value, _LEAVES):  # most values, cheaply
         return None
-    if batched and isinstance(value, tuple) and all(isinstance(item, str | bytes) for item in value):
+    if batched and isinstance(value, tuple) and all(isinstance(item, _TEXTS) for item in value):
         return None
     if isinstance(value, Mapping):
         return {str(key): member for key, member in value.items()}
@@ -77,18 +81,17 @@ def _members(value: Any, batched: bool) -> dict[str, Any] | None:
 
 
 def _is_array_like(value: list) -> bool:
-    return all(
-        _is_array_like(item) if isinstance(item, list) else isinstance(item, bool | int | float | str | bytes)
-        for item in value
-    )
+    return all(_is_array_like(item) if isinstance(item, list) else isinstance(item, _SCALARS) for item in value)
 
 
 def _leaf(value: Any, key: str) -> Any:
     if isinstance(value, torch.Tensor):
         return value.detach()
-    if isinstance(value, str | bytes):
+    if isinstance(value, _TEXTS):
         return value
     array = _to_array(value, key)
+    if array.dtype in _NATIVE:
+        return array
     if is_text(array):
         return array
     array = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
@@ -101,19 +104,21 @@ def _leaf(value: Any, key: str) -> Any:
 
 
 def _to_array(value: Any, key: str) -> np.ndarray:
+    if isinstance(value, np.ndarray):
+        return value
     if type(value).__module__ == "soundfile":
         value.seek(0)
         return value.read(dtype="float32", always_2d=True)
     try:
-        if isinstance(value, bool | int) and not isinstance(value, np.generic):
+        if isinstance(value, _NUMBERS) and not isinstance(value, np.generic):
             return np.asarray(value, np.bool_ if isinstance(value, bool) else np.int64)
         array = np.asarray(value) if _is_known(value) else np.asarray(None)
     except (ValueError, OverflowError) as error:
         raise SpecError(f"expected values of one shape under {key!r}, got {type(value).__name__}: {error}") from error
-    python_floats = isinstance(value, list | float) and not isinstance(value, np.generic)
+    python_floats = isinstance(value, _FLOATS) and not isinstance(value, np.generic)
     return array.astype(np.float32) if python_floats and array.dtype == np.float64 else array
 
 
 def _is_known(value: Any) -> bool:
-    known = isinstance(value, np.ndarray | np.generic | list | tuple | float | complex)
-    return known or hasattr(value, "__array__") or hasattr(value, "__array_interface__")
+    kind = type(value)  # which is asked, because what a PIL image has there are its pixels, copied
+    return isinstance(value, _KNOWN) or hasattr(kind, "__array__") or hasattr(kind, "__array_interface__")

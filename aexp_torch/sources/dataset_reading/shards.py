@@ -16,6 +16,7 @@ from aexp_torch.sources.dataset_reading.iterable_passes import private_copy
 from aexp_torch.sources.dataset_reading.pass_seed import pass_rng, pass_seed
 from aexp_torch.sources.dataset_reading.remote_file import open_stream
 from aexp_torch.sources.dataset_reading.retrying import Patience, Unreachable, is_transient
+from aexp_torch.sources.dataset_reading.tar_stream import TarStream
 from aexp_torch.sources.origin import comes_from
 
 __all__ = ["ShardPasses", "is_sharded", "without_pickles"]
@@ -226,37 +227,16 @@ class _Files:
         self.begin: int | None = offset
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        counted: Any = _Counted(self._stream)
-        with tarfile.open(fileobj=counted, mode="r|*", bufsize=1 << 18) as tar:
-            plain = getattr(tar.fileobj, "comptype", "tar") == "tar"
-            for member in tar:
-                tar.members = []  # type: ignore[attr-defined]
-                name = member.name
-                if not member.isreg() or name.startswith("__"):
-                    continue
-                name = self._rename(name) if self._rename else name
-                if self._select is not None and not self._select(name):
-                    continue
-                data = tar.extractfile(member).read()
-                if len(data) < member.size:
-                    raise tarfile.ReadError("unexpected end of data")
-                self.begin = self._offset + member.offset if plain else None
-                yield {"fname": name, "data": data, "__url__": self._address}
-            if plain and counted.count % tarfile.BLOCKSIZE:  # tarfile takes a part of a header for the end
-                raise tarfile.ReadError("unexpected end of data")
-            self.begin = self._offset + tar.offset if plain else None
-
-
-class _Counted:
-    """Counts the bytes that are read from a stream."""
-
-    def __init__(self, stream: Any):
-        self._stream, self.count = stream, 0
-
-    def read(self, size: int) -> bytes:
-        data = self._stream.read(size)
-        self.count += len(data)
-        return data
+        tar = TarStream(self._stream, self._offset)
+        for name, data, begin in tar:
+            if name.startswith("__"):
+                continue
+            name = self._rename(name) if self._rename else name
+            if self._select is not None and not self._select(name):
+                continue
+            self.begin = begin
+            yield {"fname": name, "data": data, "__url__": self._address}
+        self.begin = tar.offset
 
 
 def refuse_pickled(sample: dict[str, Any], who: str, where: str) -> None:

@@ -13,7 +13,9 @@ DEFAULT_TEXT_LENGTH = 256
 
 def is_text(value: Any) -> bool:
     """Says whether `value` is a str, UTF-8 bytes, or an array of these."""
-    return isinstance(value, str | bytes) or (isinstance(value, np.ndarray) and value.dtype.kind in "US")
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind in "US"
+    return isinstance(value, (str, bytes))
 
 
 def measure_text(value: Any) -> int:
