@@ -9,6 +9,7 @@ import torch
 from aexp_torch.errors import SpecError
 from aexp_torch.sources.dataset_reading.conversions import Conversions
 from aexp_torch.sources.dataset_reading.known import Known, known_length, known_sequence, length_path
+from aexp_torch.sources.dataset_reading.quick_format import QuickFormat
 from aexp_torch.sources.dataset_reading.sample_tree import sample_tree
 from aexp_torch.sources.dataset_reading.text import (
     DEFAULT_TEXT_LENGTH,
@@ -70,7 +71,11 @@ class SampleFormat:
         }
         self._find_sizes(longest)
         self._expected: dict | None = None
+        self._quick: QuickFormat | None = None
         self._expected = {path: self._signature(leaf) for path, leaf in flatten(self.convert(first, 0))}
+        others = [*self._conversions.transform, *map(path_name, (*self._tokens, *self._sizes))]
+        if not batched:
+            self._quick = QuickFormat(first, self._expected, self._lengths, others)
 
     @property
     def known(self) -> dict[tuple[str, ...], Known]:
@@ -85,6 +90,8 @@ class SampleFormat:
 
     def convert(self, sample: Any, index: int) -> dict[str, Any]:
         """Returns sample number `index` as a nested dict of arrays and tensors, or raises a SpecError naming both."""
+        if self._quick is not None and (quick := self._quick.convert(sample)) is not None:
+            return quick
         leaves = self._flat(sample, index)
         if self._lengths:
             leaves = [found for path, leaf in leaves for found in self._encode(path, leaf, index)]
