@@ -7,6 +7,7 @@ import io
 import re
 import struct
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -374,6 +375,7 @@ def test_all_splits_of_a_data_source(things):
     spec = env.specs["things"]
     assert spec.observation["label"] == specs.DiscreteArray(3, np.int64, "label")
     assert spec.observation["image"].shape == (6, 8, 3)
+    assert spec.observation["photo"].shape == (224, 224, 3)  # of all sizes, as COCO's
     assert spec.observation["objects"]["box"].shape == (3, 4) and "length:box" in spec.observation["objects"]
     assert spec.observation["objects"]["kind"].shape == (3,)
     seen = first(env)
@@ -401,7 +403,23 @@ class TensorFlowDataset:
 
     def as_numpy_iterator(self):
         self.passes += 1
-        return ({"x": np.float32(index), "text": f"row {index}".encode()} for index in range(NUM))
+        return (
+            {
+                "x": np.float32(index),
+                "text": f"row {index}".encode(),
+                "image": np.full((4 + index, 5, 3), index, np.uint8),
+                "objects": {"box": np.full((index % 3, 4), index, np.float32)},
+            }
+            for index in range(NUM)
+        )
+
+    @property
+    def element_spec(self):
+        def tensor(shape, dtype):
+            return types.SimpleNamespace(shape=shape, dtype=np.dtype(dtype))
+
+        image, box = tensor((None, None, 3), np.uint8), tensor((None, 4), np.float32)
+        return {"x": tensor((), np.float32), "image": image, "objects": {"box": box}}
 
     def cardinality(self):
         return np.int64(-2 if self.num is None else self.num)
@@ -416,6 +434,9 @@ def test_tf_data(num):
     env = ae.DatasetEnv({"train": data, "test": TensorFlowDataset(3)}, batch_size=4, epochs=2)
     assert env.pass_length == (None if num is None else 3)
     timesteps = list(env)
+    seen = timesteps[1].observation
+    assert seen["image"].shape == (4, 224, 224, 3) and seen["image"][:, 9, 9, 0].tolist() == [4, 5, 6, 7]
+    assert seen["objects"]["length:box"].tolist() == [1, 2, 0, 1] and seen["objects"]["box"].shape == (4, 256, 4)
     assert torch.cat([t.observation["x"] for t in timesteps])[:NUM].tolist() == list(range(NUM)) and data.passes == 2
     with pytest.warns(UserWarning, match="read again and skipped"):
-        assert_resumes(lambda: ae.DatasetEnv(data, batch_size=4, epochs=2), 5)
+        assert_resumes(lambda: ae.DatasetEnv(data, epochs=2, transform={"image": ae.FitImage(2, 2)}), 3)

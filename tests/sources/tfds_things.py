@@ -7,6 +7,13 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 
+def picture(height: int, width: int, value: int) -> io.BytesIO:
+    file = io.BytesIO()
+    Image.fromarray(np.full((height, width, 3), value, np.uint8)).save(file, format="PNG")
+    file.seek(0)
+    return file
+
+
 class Things(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
 
@@ -17,6 +24,7 @@ class Things(tfds.core.GeneratorBasedBuilder):
             features=features.FeaturesDict(
                 {
                     "image": features.Image(shape=(6, 8, 3)),
+                    "photo": features.Image(shape=(None, None, 3)),
                     "label": features.ClassLabel(num_classes=3),
                     "text": features.Text(),
                     "objects": objects,
@@ -31,7 +39,8 @@ class Things(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, num):
         for index in range(num):
             boxes = [{"box": [index / 16] * 4, "kind": index}] * (index % 4)
-            file = io.BytesIO()
-            Image.fromarray(np.full((6, 8, 3), index, np.uint8)).save(file, format="PNG")
-            file.seek(0)
-            yield index, {"image": file, "label": index % 3, "text": "thing " * (index % 3), "objects": boxes}
+            image, photo = picture(6, 8, index), picture(5 + index, 9, index)
+            yield (
+                index,
+                {"image": image, "photo": photo, "label": index % 3, "text": "thing " * (index % 3), "objects": boxes},
+            )

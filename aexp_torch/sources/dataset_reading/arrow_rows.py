@@ -43,6 +43,8 @@ class ArrowRows:
       who: how errors name the reader.
     """
 
+    transform: Mapping[str, Callable[[Any], Any]] = {}
+
     def __init__(self, data: Any, conversions: Conversions, who: str):
         self._who, self._features, self._length = who, data.features, len(data)
         names = list(data.format["columns"])

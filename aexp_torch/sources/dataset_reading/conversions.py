@@ -1,7 +1,7 @@
 """Conversions: what is done to single values before they are stacked to minibatches."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,10 @@ class Conversions:
     max_length: Mapping[str, int] = field(default_factory=dict)
     tokenizer: Any = None
     transform: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+
+    def with_defaults(self, transform: Mapping[str, Callable[[Any], Any]]) -> "Conversions":
+        """Returns others, with functions for keys that have none."""
+        return replace(self, transform={**transform, **self.transform})
 
     def tokens(self, name: str) -> "Tokens | None":
         """Returns what turns the text of a key into integers, if anything does."""

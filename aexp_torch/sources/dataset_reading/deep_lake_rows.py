@@ -1,6 +1,6 @@
 """DeepLakeRows: a Deep Lake dataset (version 4), read by column."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,8 @@ class DeepLakeRows:
     """
 
     varying: Collection[Path] = ()
+
+    transform: Mapping[str, Callable[[Any], Any]] = {}
 
     def __init__(self, data: Any, conversions: Conversions, who: str):
         self._who, self._length = who, len(data)

@@ -47,7 +47,7 @@ class FitImage:
                 (self.width, self.height), resample=2, reducing_gap=2.0
             )
             return np.array(fitted).reshape(self.height, self.width, self.channels)
-        pixels = torch.as_tensor(image)
+        pixels = torch.as_tensor(image.copy() if isinstance(image, np.ndarray) else image)  # which may be read-only
         if pixels.dtype != torch.uint8 or pixels.dim() not in (2, 3):
             raise SpecError(
                 f"FitImage: expected a PIL image or uint8 [H, W], [H, W, C] or [C, H, W], got {pixels.dtype}"

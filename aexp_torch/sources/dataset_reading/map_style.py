@@ -58,7 +58,7 @@ class MapStyle:
         self._example: dict[str, Any] | None = None
         if self._length:
             with self.bad_samples.uncounted():
-                self._learn(conversions or Conversions())
+                self._learn((conversions or Conversions()).with_defaults(rows.transform))
 
     def _learn(self, conversions: Conversions) -> None:
         """Finds out what samples look like."""

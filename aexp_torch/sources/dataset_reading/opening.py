@@ -85,7 +85,8 @@ def open_reader(
         the longest, as for text.
       tokenizer: integers (int64 [L], padded like these) instead of bytes: a `tokenizers.Tokenizer`, one in the manner of
         `transformers`, or a function from str to integers; one for all texts, or by key.
-      transform: by key, a function that a value goes through before anything else: `FitImage(64, 64)`.
+      transform: by key, a function that a value goes through before anything else: `FitImage(64, 64)`. Images that TFDS
+        or tf.data declare without a size are made 224 x 224, unless another function is given.
       read_timeout: seconds without progress for which what fails for a moment (connections that break, busy servers) is
         tried again, with longer and longer pauses.
       world_size: a pass is made even: its minibatches become a multiple of this.
@@ -184,7 +185,8 @@ def _read_stream(
     passes: Passes, total: int | None, data: Any, bad_samples: BadSamples, options: ReadingOptions
 ) -> Reader:
     name, timeout = type(data).__name__, options.read_timeout
-    stream = ResumableStream(passes, _format(options), "sample", name, options.who, bad_samples, timeout)
+    make_format = _declared_format(data, options) if isinstance(data, TensorFlowData) else _format(options)
+    stream = ResumableStream(passes, make_format, "sample", name, options.who, bad_samples, timeout)
     order = ShuffleBuffer(stream, options.shuffle_buffer, options.seed, options.who) if options.shuffle else stream
     return StreamReader(SampleBatches(order, stream.example, options), total, options, bad_samples)
 
@@ -214,6 +216,12 @@ def _bad_samples(data: Any, noun: str, options: ReadingOptions) -> BadSamples:
 
 def _format(options: ReadingOptions, batched: bool = False) -> Callable[[Any], SampleFormat]:
     return lambda first: SampleFormat(first, options.who, options.conversions, batched=batched)
+
+
+def _declared_format(data: TensorFlowData, options: ReadingOptions) -> Callable[[Any], SampleFormat]:
+    varying, transform = data.declared()
+    conversions = options.conversions.with_defaults(transform)
+    return lambda first: SampleFormat(first, options.who, conversions, varying=varying)
 
 
 def _check_length(length: int | None, data: Any, options: ReadingOptions) -> None:

@@ -71,7 +71,8 @@ class QuickFormat:
 def _keys(first: Any) -> list[tuple[Any, str]] | None:
     """Returns how the values of a sample are asked for, and how they are called."""
     if type(first) is dict:
-        return [(key, key) for key in first if isinstance(key, str) and not key.startswith("__")]
+        plain = all(isinstance(key, str) for key in first)
+        return [(key, key) for key in first if not key.startswith("__")] if plain else None
     if type(first) in (tuple, list) and len(first):
         names = "xy" if len(first) == 2 else map(str, range(len(first)))
         return list(enumerate(names))

@@ -1,11 +1,13 @@
 """Rows: data with random access, in columns where it has them and in samples where it has not."""
 
 import copy
-from collections.abc import Collection, Mapping
+import importlib
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 
+from aexp_torch.sources.dataset_reading.declared import declared
 from aexp_torch.sources.dataset_reading.known import Known
 from aexp_torch.sources.origin import comes_from
 from aexp_torch.specs import flatten, unflatten
@@ -20,11 +22,14 @@ class Rows(Protocol):
 
     Attributes:
       varying: paths of leaves in samples that vary along their first axis.
+      transform: by name, what is done to values of leaves if the user gives nothing else.
       known: what the data says of its leaves.
     """
 
     @property
     def varying(self) -> Collection[Path]: ...
+    @property
+    def transform(self) -> Mapping[str, Callable[[Any], Any]]: ...
     @property
     def known(self) -> Mapping[Path, Known]: ...
     def __len__(self) -> int: ...
@@ -36,7 +41,7 @@ class Rows(Protocol):
         """
 
     def samples(self, number: int) -> Any:
-        """Returns one sample of what is no column."""
+        """Returns one sample of what is no column, for its lengths: pictures may be left as they are."""
 
     def close(self) -> None: ...
 
@@ -49,9 +54,9 @@ class SampleRows:
     def __init__(self, data: Any):
         self._data, self._length = _with_own_files(data), len(data)
         self._declared = _declared(data)
-        self.varying = {
-            path for path, (shape, _) in self._declared.items() if shape[0] is None and None not in shape[1:]
-        }
+        shapes = {path: (shape, dtype.name) for path, (shape, dtype) in self._declared.items()}
+        self.varying, self.transform = declared(shapes)
+        self._light = _without_pictures(self._data) if self._declared else self._data
 
     def __len__(self) -> int:
         return self._length
@@ -62,7 +67,7 @@ class SampleRows:
         return {}, [self._as_declared(sample) for sample in found] if self._declared else found
 
     def samples(self, number: int) -> Any:
-        return self._as_declared(self._data[number]) if self._declared else self._data[number]
+        return self._as_declared(self._light[number]) if self._declared else self._light[number]
 
     def _as_declared(self, sample: dict) -> dict:
         """Makes arrays of what TFDS gives as lists: of arrays, or of nothing."""
@@ -100,6 +105,18 @@ def _declared(data: Any) -> dict[Path, tuple[tuple[int | None, ...], np.dtype]]:
         for path, shape in shapes.items()
         if isinstance(shape, tuple) and shape and path in dtypes
     }
+
+
+def _without_pictures(data: Any) -> Any:
+    """Returns a TFDS data source that does not decode pictures, to measure what else is there."""
+    features = data.dataset_info.features
+    pictures = {name: feature for name, feature in features.items() if type(feature).__name__ in ("Image", "Video")}
+    if not pictures or getattr(data, "decoders", None) is not None:
+        return data
+    decode = importlib.import_module("tensorflow_datasets").decode
+    light = copy.copy(data)
+    light.decoders = {name: decode.SkipDecoding() for name in pictures}
+    return light
 
 
 def _with_own_files(data: Any) -> Any:

@@ -12,7 +12,7 @@ from aexp_torch.sources.dataset_reading.known import Known, known_length, known_
 from aexp_torch.sources.dataset_reading.quick_format import QuickFormat
 from aexp_torch.sources.dataset_reading.sample_tree import sample_tree
 from aexp_torch.sources.dataset_reading.text import (
-    DEFAULT_TEXT_LENGTH,
+    DEFAULT_LENGTH,
     encode_text,
     is_text,
     measure_text,
@@ -38,7 +38,7 @@ class SampleFormat:
       who: how errors name the reader.
       conversions: what is done to values.
       longest: called where a size is to be found out: yields samples, the longest of which set the sizes. Without it
-        text has 256 bytes or integers, and other sizes have to be given.
+        they are 256.
       batched: values have a leading batch axis, which may differ.
       varying: paths of leaves that the dataset says to vary along their first axis.
       besides: names of leaves that are read elsewhere.
@@ -142,13 +142,8 @@ class SampleFormat:
         others = [path for path, size in self._sizes.items() if size is None]
         if longest is not None and (texts or others):
             self._measure(longest(), texts, others)
-        elif others:
-            raise SpecError(
-                f"{self._who}: expected max_length for {[path_name(path) for path in others]}, which vary along their"
-                f" first axis, and there are too many to read them all. Give max_length={{{path_name(others[0])!r}: 512}}."
-            )
-        for path in texts:
-            self._lengths[path] = self._lengths[path] or DEFAULT_TEXT_LENGTH
+        for sizes in (self._lengths, self._sizes):
+            sizes |= {path: DEFAULT_LENGTH for path, size in sizes.items() if size is None}
 
     def _measure(self, samples: Iterable[Any], texts: list[tuple[str, ...]], others: list[tuple[str, ...]]) -> None:
         self._lengths |= dict.fromkeys(texts, 1)

@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
+from aexp_torch.sources.dataset_reading.declared import Declared, declared
+from aexp_torch.specs import flatten
+
 __all__ = ["TensorFlowData"]
 
 
@@ -17,6 +20,12 @@ class TensorFlowData:
     def __init__(self, data: Any):
         self._data = data
 
+    def declared(self) -> Declared:
+        """Returns what its `element_spec` says of leaves."""
+        specs = getattr(self._data, "element_spec", None)
+        shapes = flatten(specs if isinstance(specs, dict) else {})
+        return declared({path: _shape(spec) for path, spec in shapes if getattr(spec, "shape", None) is not None})
+
     def __iter__(self) -> Iterator:
         return iter(self._data.as_numpy_iterator())
 
@@ -28,3 +37,7 @@ class TensorFlowData:
 
     def __deepcopy__(self, memo: dict) -> "TensorFlowData":
         return self
+
+
+def _shape(spec: Any) -> tuple[tuple[int | None, ...], str]:
+    return tuple(spec.shape), getattr(spec.dtype, "name", str(spec.dtype))

@@ -6,9 +6,9 @@ import numpy as np
 
 from aexp_torch.errors import SpecError
 
-__all__ = ["DEFAULT_TEXT_LENGTH", "encode_text", "is_text", "measure_text", "text_elements"]
+__all__ = ["DEFAULT_LENGTH", "encode_text", "is_text", "measure_text", "text_elements"]
 
-DEFAULT_TEXT_LENGTH = 256
+DEFAULT_LENGTH = 256
 
 
 def is_text(value: Any) -> bool:
