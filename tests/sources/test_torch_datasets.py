@@ -2,11 +2,8 @@
 
 import gzip
 import importlib
-import importlib.util
 import io
-import re
 import struct
-import sys
 import types
 
 import numpy as np
@@ -19,11 +16,11 @@ import aexp_torch as ae
 from aexp_torch.errors import SpecError
 from aexp_torch.specs import Modality
 from aexp_torch.testing import check_env
+from tests.catalog.torch_operators import can_import_torchvision
 from tests.sources.resuming import assert_resumes
 
 NUM = 11
 VIDEO = Modality("sequence", "integer", "natural")
-_LIBRARIES: list[torch.library.Library] = []
 AUDIO = Modality("sequence", "real", "audio")
 TEXT = Modality("sequence", "categorical")
 
@@ -60,20 +57,9 @@ def first(env: ae.DatasetEnv) -> dict:
 
 @pytest.fixture(scope="module")
 def torchvision():
-    """Is torchvision, also where its operators were built for another torch: datasets and transforms use none."""
-    if importlib.util.find_spec("torchvision") is None:
+    if not can_import_torchvision():
         pytest.skip("torchvision is not installed")
-    while True:
-        try:
-            return importlib.import_module("torchvision")
-        except RuntimeError as error:
-            missing = re.search(r"operator torchvision::(\w+) does not exist", str(error))
-            if missing is None:
-                raise
-            for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-                del sys.modules[name]
-            _LIBRARIES.append(torch.library.Library("torchvision", "FRAGMENT"))
-            _LIBRARIES[-1].define(f"{missing[1]}(Tensor x) -> Tensor")
+    return importlib.import_module("torchvision")
 
 
 def test_fake_data(torchvision):
@@ -293,7 +279,7 @@ def test_audio_from_open_files():
     assert torch.allclose(seen["audio"][3, :13], torch.tensor(3 / 20)) and (seen["audio"][3, 13:] == 0).all()
 
 
-def test_encoders_take_what_is_guessed(torchvision):  # which Lightning imports where it is installed
+def test_encoders_take_what_is_guessed():
     from lightning_modules.networks.encoders import leaf_encoder
 
     for shape, dtype, modality in (((4, 6, 6, 3), np.uint8, VIDEO), ((40, 2), np.float32, AUDIO)):

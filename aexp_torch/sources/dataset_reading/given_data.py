@@ -74,7 +74,8 @@ def given_name(data: Any, split: str | None) -> str:
 
 
 def _is_splits(data: Any) -> bool:
-    return isinstance(data, Mapping) and bool(data) and all(_is_dataset(member) for member in data.values())
+    # Any other mapping may have to be read to say what it holds.
+    return isinstance(data, dict) and bool(data) and all(_is_dataset(member) for member in data.values())
 
 
 def _is_dataset(member: Any) -> bool:

@@ -56,7 +56,7 @@ class SampleRows:
         self._declared = _declared(data)
         shapes = {path: (shape, dtype.name) for path, (shape, dtype) in self._declared.items()}
         self.varying, self.transform = declared(shapes)
-        self._light = _without_pictures(self._data) if self._declared else self._data
+        self._light = _without_pictures(self._data) if self._declared else None
 
     def __len__(self) -> int:
         return self._length
@@ -67,7 +67,10 @@ class SampleRows:
         return {}, [self._as_declared(sample) for sample in found] if self._declared else found
 
     def samples(self, number: int) -> Any:
-        return self._as_declared(self._light[number]) if self._declared else self._light[number]
+        if not self._declared:
+            return self._data[number]
+        sample = self._as_declared(self._light[number])
+        return {key: value for key, value in sample.items() if key not in (self._light.decoders or ())}
 
     def _as_declared(self, sample: dict) -> dict:
         """Makes arrays of what TFDS gives as lists: of arrays, or of nothing."""

@@ -156,7 +156,7 @@ class SampleFormat:
                     for path in texts
                     if is_text(leaves.get(path))
                 }
-            except SpecError:  # it is said when its turn comes
+            except Exception:  # of a transform, too: it is said when its turn comes
                 continue
             for path, length in lengths.items():
                 self._lengths[path] = max(self._lengths[path], length)
