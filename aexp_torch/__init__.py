@@ -101,6 +101,7 @@ __all__ = [
     "Interleave",
     "Lambda",
     "Loader",
+    "MinariEnv",
     "MiniGridEnv",
     "MissingDependencyError",
     "Modality",

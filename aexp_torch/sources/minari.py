@@ -46,8 +46,8 @@ class MinariEnv(Env):
     LAST has discount 0 where the recorded episode was terminated, else 1.
 
     Args:
-      data: a `minari.MinariDataset`, or the id of one that Minari has on this machine: it is loaded where the Env is
-        opened.
+      data: a `minari.MinariDataset`; or the id of one that Minari has on this machine, or a function that returns one:
+        loaded, or called, where the Env is opened.
       num_envs: lanes B.
       shuffle: another order of episodes in each pass, from the seed.
       name: names the source; the default is the dataset's id.
@@ -88,7 +88,8 @@ class MinariEnv(Env):
         minari = import_provider("minari", "minari", f"MinariEnv({self.name!r})")
         from aexp_torch.specs.space_data import batch_reader
 
-        self._dataset = minari.load_dataset(self.data) if isinstance(self.data, str) else self.data
+        data = minari.load_dataset(self.data) if isinstance(self.data, str) else self.data
+        self._dataset = data() if callable(data) else data
         self._numbers = np.asarray(self._dataset.episode_indices, np.int64)
         if not len(self._numbers):
             raise SpecError(f"MinariEnv({self.name!r}): expected at least one episode, got none.")

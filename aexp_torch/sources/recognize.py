@@ -10,6 +10,7 @@ import dm_env
 
 from aexp_torch.env import Env
 from aexp_torch.errors import SpecError
+from aexp_torch.sources.dataset_reading.given_data import is_address
 from aexp_torch.sources.origin import comes_from
 
 __all__ = ["to_source"]
@@ -28,7 +29,7 @@ def to_source(thing: Any, **options: Any) -> Env:
     | the id of a registered Gymnasium environment, a `gymnasium.Env` or `VectorEnv` | `GymnasiumEnv` |
     | an environment of PySC2 | `StarCraft2Env` |
     | a `minari.MinariDataset` | `MinariEnv` |
-    | anything that is read sample by sample: see `DatasetEnv` | `DatasetEnv` |
+    | anything that is read sample by sample, and addresses of data: see `DatasetEnv` | `DatasetEnv` |
 
     No provider is imported to find out: an object is known by the modules that its classes come from.
 
@@ -93,6 +94,7 @@ def _is_data(thing: Any) -> bool:
 
 # Who fits first takes it: the special before the general.
 _KINDS: list[tuple[Callable[[Any], bool], str]] = [
+    (is_address, "aexp_torch.sources.dataset:DatasetEnv"),
     (_is_dm_env, "aexp_torch.sources.dm_env:DmEnv"),
     (_is_pettingzoo, "aexp_torch.sources.pettingzoo:PettingZooEnv"),
     (_is_minigrid, "aexp_torch.sources.minigrid:MiniGridEnv"),

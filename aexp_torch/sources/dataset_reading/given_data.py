@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 from aexp_torch.errors import SpecError
 from aexp_torch.provider import import_provider
 
-__all__ = ["given_name", "open_given", "pick_split"]
+__all__ = ["given_name", "is_address", "open_given", "pick_split"]
 
 
 def open_given(data: Any, split: str | None, who: str) -> Any:
@@ -57,6 +57,11 @@ def pick_split(data: Any, split: str | None, who: str) -> Any:
 def is_recipe(data: Any) -> bool:
     """Tells whether data is a function that returns data."""
     return callable(data) and not isinstance(data, type | Dataset) and not _is_readable(data)
+
+
+def is_address(data: Any) -> bool:
+    """Tells whether data is the address of something that is read."""
+    return isinstance(data, str) and any(fits(data) for fits, _ in _ADDRESSES)
 
 
 def given_name(data: Any, split: str | None) -> str:
