@@ -16,10 +16,6 @@ def load(rows: int = 6) -> dict:
     return {key: value[:rows] for key, value in DATA.items()}
 
 
-def load_splits() -> dict:
-    return {"train": list(range(5)), "test": list(range(3))}
-
-
 class Squares(torch.utils.data.Dataset):
     def __init__(self, num: int = 6):
         self.num = num

@@ -48,24 +48,35 @@ class QuickFormat:
             _, dtype, shape = expected[path]
             self._plan.append((given, name, type(value), convert, dtype, shape))
 
-    def convert(self, sample: Any) -> dict[str, Any] | None:
-        """Returns the sample as a dict of arrays and tensors, None where it is not an ordinary one."""
+    def convert(self, sample: Any, fresh: bool) -> dict[str, Any] | None:
+        """Returns the sample as a dict of arrays and tensors, None where it is not an ordinary one.
+
+        Args:
+          sample: as the dataset gives it.
+          fresh: what is returned shares no memory with it.
+        """
         if self._plan is None or type(sample) is not self._type or len(sample) != self._size:
             return None
         found = {}
         try:
             for given, name, kind, convert, dtype, shape in self._plan:
-                value = sample[given]
+                value: Any = sample[given]
                 if type(value) is not kind:
                     return None
                 if convert is not None:
                     value = convert(value)
-                if value.dtype != dtype or value.shape != shape:
+                elif fresh:
+                    value = _copied(value)
+                if value.dtype != dtype or value.shape != shape or (kind is torch.Tensor and value.requires_grad):
                     return None
                 found[name] = value
         except (KeyError, OverflowError, SpecError, ValueError):  # what it is, is found out in the slow way
             return None
         return found
+
+
+def _copied(value: Any) -> Any:
+    return value.clone() if isinstance(value, torch.Tensor) else value.copy()
 
 
 def _keys(first: Any) -> list[tuple[Any, str]] | None:
@@ -87,8 +98,8 @@ def _converter(value: Any, length: int | None) -> Any:
     kind = type(value)
     if kind is np.ndarray and value.dtype.kind in "biufc":
         return None
-    if isinstance(value, torch.Tensor):
-        return torch.Tensor.detach
+    if kind is torch.Tensor:
+        return _UNKNOWN if value.requires_grad else None
     if kind in (str, bytes):
         return _UNKNOWN if length is None else lambda text: encode_text(text, length)
     if kind in _SCALARS:

@@ -157,7 +157,7 @@ class ResumableStream:
         if self._format is None:
             self._format = self._make_format(item)
         try:
-            return map_tree(copy_leaf, self._format.convert(item, index))
+            return self._format.convert(item, index, fresh=True)
         except SpecError as error:
             self.bad_samples.add(index, error)
             return self._format.blank()
@@ -171,7 +171,8 @@ class ResumableStream:
                 else:
                     with as_a_whole():
                         item = next(self._iterator, _END)
-                self._patience.progress()
+                if self._patience.failing:
+                    self._patience.progress()
                 return item
             except AexpError:
                 raise
@@ -193,6 +194,8 @@ class ResumableStream:
 
     def _read_again(self, index: int, error: Exception) -> None:
         """Waits, begins the pass once more, and passes over what was read of it."""
+        if not self._patience.failing:
+            self._patience.progress()  # its clock starts with the first failure
         while True:
             self._patience.wait(error)
             started = time.monotonic()

@@ -65,6 +65,11 @@ class Patience:
         self._what, self.seconds, self._who = what, seconds, who
         self.progress()
 
+    @property
+    def failing(self) -> bool:
+        """Whether the last attempt failed."""
+        return self._attempts > 0
+
     def progress(self) -> None:
         """Says that something was read."""
         self._deadline, self._pause, self._attempts = time.monotonic() + self.seconds, FIRST_PAUSE, 0

@@ -88,10 +88,20 @@ class SampleFormat:
                 known[length_path(path)] = known_length(path, shape[0])
         return known
 
-    def convert(self, sample: Any, index: int) -> dict[str, Any]:
-        """Returns sample number `index` as a nested dict of arrays and tensors, or raises a SpecError naming both."""
-        if self._quick is not None and (quick := self._quick.convert(sample)) is not None:
+    def convert(self, sample: Any, index: int, fresh: bool = False) -> dict[str, Any]:
+        """Returns sample number `index` as a nested dict of arrays and tensors, or raises a SpecError naming both.
+
+        Args:
+          sample: as the dataset gives it.
+          index: its number.
+          fresh: what is returned shares no memory with the sample, whose maker may fill it again.
+        """
+        if self._quick is not None and (quick := self._quick.convert(sample, fresh)) is not None:
             return quick
+        converted = self._convert(sample, index)
+        return map_tree(copy_leaf, converted) if fresh else converted
+
+    def _convert(self, sample: Any, index: int) -> dict[str, Any]:
         leaves = self._flat(sample, index)
         if self._lengths:
             leaves = [found for path, leaf in leaves for found in self._encode(path, leaf, index)]
