@@ -265,6 +265,22 @@ def test_our_shuffled_streams_go_on_exactly(files):
     assert_resumes(lambda: ae.DatasetEnv(stream(files), batch_size=4, epochs=2, shuffle=True, shuffle_buffer=5), 8)
 
 
+def test_streams_of_images_audio_and_lists():
+    def make():
+        data = make_dataset("number", "image", "audio", "tokens", "label").to_iterable_dataset(num_shards=2)
+        return ae.DatasetEnv(data, batch_size=4, epochs=1, max_length={"audio": 20})
+
+    spec = make().specs["IterableDataset"]
+    assert spec.observation["audio"].shape == (20, 1) and spec.observation["tokens"].shape == (256,)
+    assert spec.observation["tokens"].dtype == np.int32 and spec.observation["audio"].dtype == np.float32
+    assert spec.observation["label"].num_values == 3 and spec.observation["image"].shape == (6, 8, 3)
+    assert spec.modalities["observation"]["audio"] == Modality("sequence", "real", "audio")
+    seen = make().reset().observation
+    assert seen["length:audio"].tolist() == [10, 11, 12, 13] and seen["length:tokens"].tolist() == [0, 1, 2, 3]
+    assert torch.allclose(seen["audio"][3, :13, 0], torch.linspace(-1, 1, 13), atol=1e-6)
+    assert_resumes(make, 6)
+
+
 def test_slots_share_a_stream(files):
     loader = ae.Loader(ae.DatasetEnv(stream(files), batch_size=3, epochs=1), in_flight=2, steps_per_epoch=7)
     assert sorted(torch.cat([timestep.observation["number"] for timestep in loader]).tolist()) == ALL

@@ -1,16 +1,13 @@
 """ArrowRows: a Hugging Face dataset, whose columns become arrays a minibatch at a time, without Python objects."""
 
-import io
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from aexp_torch.errors import SpecError
-from aexp_torch.provider import import_provider
 from aexp_torch.sources.dataset_reading.arrow_columns import Column, column_for, with_lengths
 from aexp_torch.sources.dataset_reading.conversions import Conversions
+from aexp_torch.sources.dataset_reading.features import decode_audio
 from aexp_torch.sources.dataset_reading.known import Known
 from aexp_torch.sources.dataset_reading.rows import as_slice
 from aexp_torch.specs import Modality
@@ -104,7 +101,7 @@ class ArrowRows:
 
         feature = self._features[name]
         if isinstance(feature, Audio) and feature.decode:
-            return partial(_decode_audio, sampling_rate=feature.sampling_rate, name=name, who=self._who)
+            return partial(decode_audio, sampling_rate=feature.sampling_rate, name=name, who=self._who)
         return partial(decode_nested_example, feature)
 
     def _know_single(self, name: str) -> None:
@@ -122,15 +119,3 @@ class ArrowRows:
 
 def _one_array(chunks: Any) -> Any:
     return chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()
-
-
-def _decode_audio(value: Mapping, sampling_rate: int | None, name: str, who: str) -> np.ndarray:
-    """Returns float32 [T, C]."""
-    soundfile = import_provider("soundfile", "audio", who)
-    with soundfile.SoundFile(io.BytesIO(value["bytes"]) if value["bytes"] is not None else value["path"]) as file:
-        if sampling_rate is not None and file.samplerate != sampling_rate:
-            raise SpecError(
-                f"{who}: expected {sampling_rate} Hz under {name!r}, as the dataset says, got {file.samplerate} Hz. Cast"
-                f" the column to Audio(decode=False), and decode and resample with transform={{{name!r}: function}}"
-            )
-        return file.read(dtype="float32", always_2d=True)

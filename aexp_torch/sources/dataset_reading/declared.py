@@ -1,12 +1,12 @@
 """declared: what follows from the shapes that TFDS and tf.data declare for leaves."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from aexp_torch.sources.dataset_reading.fit_image import FitImage
 from aexp_torch.specs import path_name
 
-__all__ = ["SIDE", "Declared", "declared"]
+__all__ = ["NOTHING", "SIDE", "Declared", "declared"]
 
 Path = tuple[str, ...]
 SIDE = 224  # pixels, of images that have no size of their own
@@ -20,8 +20,11 @@ class Declared(NamedTuple):
       transform: by name, what makes images of all sizes 224 x 224.
     """
 
-    varying: set[Path] = set()
+    varying: Collection[Path] = ()
     transform: Mapping[str, Callable[[Any], Any]] = {}
+
+
+NOTHING = Declared()
 
 
 def declared(shapes: Mapping[Path, tuple[tuple[int | None, ...], str]]) -> Declared:

@@ -12,7 +12,9 @@ from aexp_torch.sources.dataset_reading.arrow_rows import ArrowRows
 from aexp_torch.sources.dataset_reading.bad_samples import BadSamples
 from aexp_torch.sources.dataset_reading.columns import Columns
 from aexp_torch.sources.dataset_reading.conversions import Conversions
+from aexp_torch.sources.dataset_reading.declared import NOTHING, Declared
 from aexp_torch.sources.dataset_reading.deep_lake_rows import DeepLakeRows
+from aexp_torch.sources.dataset_reading.features import as_featured
 from aexp_torch.sources.dataset_reading.indexed_reader import IndexedReader
 from aexp_torch.sources.dataset_reading.iterable_passes import IterablePasses
 from aexp_torch.sources.dataset_reading.loader_passes import LoaderPasses
@@ -169,23 +171,34 @@ def _read_pipeline(data: Any, options: ReadingOptions) -> Reader:
 
 
 def _read_tensorflow(data: Any, options: ReadingOptions) -> Reader:
-    return _read_iterable(TensorFlowData(data), options)
+    data = TensorFlowData(data)
+    return _read_iterable(data, options, data.declared())
 
 
-def _read_iterable(data: Any, options: ReadingOptions) -> Reader:
+def _read_streaming(data: Any, options: ReadingOptions) -> Reader:
+    data, declared = as_featured(data, options.conversions.transform, options.who)
+    return _read_iterable(data, options, declared)
+
+
+def _read_iterable(data: Any, options: ReadingOptions, declared: Declared = NOTHING) -> Reader:
     num_samples = _length(data)
     _check_length(num_samples, data, options)
     total = None if num_samples is None else options.count_batches(num_samples, options.batch_size or 1)
     _check_even(total, data, options)
     passes = IterablePasses(data, options.seed, options.who)
-    return _read_stream(passes, total, data, _bad_samples(data, "sample", options), options)
+    return _read_stream(passes, total, data, _bad_samples(data, "sample", options), options, declared)
 
 
 def _read_stream(
-    passes: Passes, total: int | None, data: Any, bad_samples: BadSamples, options: ReadingOptions
+    passes: Passes,
+    total: int | None,
+    data: Any,
+    bad_samples: BadSamples,
+    options: ReadingOptions,
+    declared: Declared = NOTHING,
 ) -> Reader:
     name, timeout = type(data).__name__, options.read_timeout
-    make_format = _declared_format(data, options) if isinstance(data, TensorFlowData) else _format(options)
+    make_format = _format(options, declared=declared)
     stream = ResumableStream(passes, make_format, "sample", name, options.who, bad_samples, timeout)
     order = ShuffleBuffer(stream, options.shuffle_buffer, options.seed, options.who) if options.shuffle else stream
     return StreamReader(SampleBatches(order, stream.example, options), total, options, bad_samples)
@@ -214,14 +227,11 @@ def _bad_samples(data: Any, noun: str, options: ReadingOptions) -> BadSamples:
     return BadSamples(options.on_bad_sample, options.max_bad_samples, type(data).__name__, noun, options.who)
 
 
-def _format(options: ReadingOptions, batched: bool = False) -> Callable[[Any], SampleFormat]:
-    return lambda first: SampleFormat(first, options.who, options.conversions, batched=batched)
-
-
-def _declared_format(data: TensorFlowData, options: ReadingOptions) -> Callable[[Any], SampleFormat]:
-    varying, transform = data.declared()
-    conversions = options.conversions.with_defaults(transform)
-    return lambda first: SampleFormat(first, options.who, conversions, varying=varying)
+def _format(
+    options: ReadingOptions, batched: bool = False, declared: Declared = NOTHING
+) -> Callable[[Any], SampleFormat]:
+    conversions = options.conversions.with_defaults(declared.transform)
+    return lambda first: SampleFormat(first, options.who, conversions, batched=batched, varying=declared.varying)
 
 
 def _check_length(length: int | None, data: Any, options: ReadingOptions) -> None:
@@ -295,6 +305,7 @@ _KINDS: list[tuple[str, Callable[[Any], bool], Callable[[Any, ReadingOptions], R
     ("a Deep Lake dataset", comes_from("deeplake"), _read_deep_lake),
     ("a WebDataset", is_sharded, _read_shards),
     ("a webdataset pipeline", comes_from("webdataset"), _read_pipeline),
+    ("a Hugging Face IterableDataset", comes_from("datasets.iterable_dataset"), _read_streaming),
     ("a tf.data.Dataset", _is_tensorflow, _read_tensorflow),
     ("a map-style dataset (__len__ and __getitem__)", _is_map_style, _read_map_style),
     ("an iterable that can be iterated again (__iter__)", _is_iterable, _read_iterable),
