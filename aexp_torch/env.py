@@ -294,7 +294,7 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
         return any(child.skips_bad_samples for child in self.children)
 
     @property
-    def bad_samples(self) -> dict[str, set[int]]:
+    def bad_samples(self) -> dict[str, set[int | str]]:
         """Samples of datasets that could not be read and were left out: their indices, by source."""
         return union_of_indices(child.bad_samples for child in self.children)
 
@@ -502,9 +502,9 @@ def origin_of(state: dict) -> dict | None:
     return None if own is None and not any(children) else {"origin": own, "children": children}
 
 
-def union_of_indices(found: Iterable[Mapping[str, Iterable[int]]]) -> dict[str, set[int]]:
+def union_of_indices(found: Iterable[Mapping[str, Iterable[int | str]]]) -> dict[str, set[int | str]]:
     """Returns the indices that any of several slots or environments has found, by source."""
-    union: dict[str, set[int]] = {}
+    union: dict[str, set[int | str]] = {}
     for by_source in found:
         for source, indices in by_source.items():
             union.setdefault(source, set()).update(indices)

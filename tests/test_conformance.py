@@ -5,11 +5,15 @@ import functools
 import inspect
 import shutil
 import tempfile
+import warnings
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from dm_env import specs
+from gymnasium.spaces import Box, Discrete
 
 import aexp_torch as ae
 from aexp_torch.testing import (
@@ -124,6 +128,41 @@ def poles(**options) -> ae.TorchEnv:
 
 def images() -> ae.DatasetEnv:
     return ae.DatasetEnv({"x": torch.arange(7 * 6 * 8 * 3).view(7, 6, 8, 3).to(torch.uint8)}, batch_size=3)
+
+
+@functools.cache
+def recorded_folder() -> str:
+    """Returns a folder with a Minari dataset of four episodes, which is removed at the end."""
+    folder = tempfile.TemporaryDirectory(prefix="minari-")
+    atexit.register(folder.cleanup)
+    return folder.name
+
+
+def recorded_dataset(folder: str) -> Any:
+    minari = pytest.importorskip("minari")
+    from minari.data_collector import EpisodeBuffer
+
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that authors and algorithms are not named
+        patch.setenv("MINARI_DATASETS_PATH", folder)
+        if minari.list_local_datasets():
+            return minari.load_dataset("test/steps-v0")
+        episodes = [
+            EpisodeBuffer(
+                observations=np.arange(length + 1, dtype=np.float32)[:, None] + 10 * length,
+                actions=np.arange(length) % 3,
+                rewards=[1.0] * length,
+                terminations=[step == length - 1 and length % 2 == 0 for step in range(length)],
+                truncations=[step == length - 1 and length % 2 == 1 for step in range(length)],
+            )
+            for length in (3, 4, 1, 6)
+        ]
+        spaces = {"observation_space": Box(0, 99, (1,), np.float32), "action_space": Discrete(3)}
+        return minari.create_dataset_from_buffers("test/steps-v0", episodes, **spaces)
+
+
+def recorded(num_envs: int, **options) -> ae.MinariEnv:
+    return ae.MinariEnv(partial(recorded_dataset, recorded_folder()), num_envs, name="recorded", **options)
 
 
 def pendulum() -> ae.GymnasiumEnv:
@@ -249,6 +288,8 @@ def recording() -> str:
 # others go on), "shared" (lanes share a generator), "xvnc" (needs that program). Add one for every class that is exported.
 ROWS = {
     "CountingEnv": (lambda: CountingEnv(3, random=True), "random partial"),
+    "MinariEnv": (lambda: recorded(3), "partial"),
+    "MinariEnv-shuffled-one-lane": (lambda: recorded(1, shuffle=True), "random"),
     "CountingEnv-one-lane": (lambda: CountingEnv(1), ""),
     "CountingEnv-finite-nested": (lambda: CountingEnv(3, stream_length=7, nested=True), "partial"),
     "CountingEnv-no-action": (lambda: CountingEnv(num_actions=0, stream_length=5), "partial"),
@@ -653,6 +694,7 @@ def test_lane_control(row):
 
 SPAWNED = [
     "CommAIEnv-bit",
+    "MinariEnv",
     "GymnasiumEnv-own-vector",
     "AtariEnv",
     "EnvPoolEnv",

@@ -207,7 +207,7 @@ class SlotTurns(ABC):
         """Returns how many samples of datasets the slots have left out; one that two of them met counts twice."""
 
     @abstractmethod
-    def bad_samples(self) -> dict[str, set[int]]:
+    def bad_samples(self) -> dict[str, set[int | str]]:
         """Returns the indices of samples that were left out, by source."""
 
     @abstractmethod
@@ -347,7 +347,7 @@ class Slots(SlotTurns):
         """Returns how many samples of datasets the slots have left out; one that two of them met counts twice."""
         return sum(len(indices) for env in self.envs for indices in env.bad_samples.values())
 
-    def bad_samples(self) -> dict[str, set[int]]:
+    def bad_samples(self) -> dict[str, set[int | str]]:
         """Returns the indices of samples that were left out, by source."""
         return union_of_indices(env.bad_samples for env in self.envs)
 

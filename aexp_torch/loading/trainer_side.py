@@ -262,7 +262,7 @@ class TrainerSideSlots(SlotTurns):
         """Returns how many samples of datasets the slots have left out; one that two of them met counts twice."""
         return self._below.num_bad_samples()
 
-    def bad_samples(self) -> dict[str, set[int]]:
+    def bad_samples(self) -> dict[str, set[int | str]]:
         """Returns the indices of samples that were left out, by source."""
         return self._below.bad_samples()
 

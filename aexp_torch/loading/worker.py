@@ -117,7 +117,7 @@ class Runner:
         if method == "state_dict":
             return self.slots.states()[0]
         if method == "bad_samples":
-            return {source: sorted(indices) for source, indices in self.slots.bad_samples().items()}
+            return {source: sorted(indices, key=str) for source, indices in self.slots.bad_samples().items()}
         if method == "broken":
             return self.slots.broken()
         if method == "load_state_dict":

@@ -340,7 +340,7 @@ class WorkerSlots(SlotTurns):
         """Returns how many samples of datasets the slots have left out; one that two of them met counts twice."""
         return sum(slot.num_bad_samples for slot in self._slots)
 
-    def bad_samples(self) -> dict[str, set[int]]:
+    def bad_samples(self) -> dict[str, set[int | str]]:
         """Returns the indices of samples that were left out, by source."""
         return union_of_indices(slot.bad_samples() for slot in self._slots)
 

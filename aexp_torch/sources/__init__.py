@@ -9,10 +9,12 @@ What changes the timesteps of another environment is a stage.
 
 from aexp_torch.sources.atari import AtariEnv
 from aexp_torch.sources.dataset import DatasetEnv
+from aexp_torch.sources.dataset_reading import FitImage
 from aexp_torch.sources.dm_env import DmEnv
 from aexp_torch.sources.envpool import EnvPoolEnv
 from aexp_torch.sources.gymnasium import GymnasiumEnv
 from aexp_torch.sources.imaginary import Imaginary
+from aexp_torch.sources.minari import MinariEnv
 from aexp_torch.sources.minigrid import MiniGridEnv
 from aexp_torch.sources.pettingzoo import PettingZooEnv
 from aexp_torch.sources.recognize import to_source
@@ -28,8 +30,10 @@ __all__ = [
     "DatasetEnv",
     "DmEnv",
     "EnvPoolEnv",
+    "FitImage",
     "GymnasiumEnv",
     "Imaginary",
+    "MinariEnv",
     "MiniGridEnv",
     "PettingZooEnv",
     "Restorable",

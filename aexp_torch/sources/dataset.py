@@ -10,11 +10,11 @@ from aexp_torch.env import seed_sequence
 from aexp_torch.errors import EndOfStream, SpecError
 from aexp_torch.sources.dataset_loss import checked, prediction_spec_for, reward_function
 from aexp_torch.sources.dataset_passes import Minibatch, Passes, gives_back
-from aexp_torch.sources.dataset_reading import GivenBack, open_reader
+from aexp_torch.sources.dataset_reading import GivenBack, given_name, length_path, open_given, open_reader
 from aexp_torch.sources.dataset_spec import guess_specs
 from aexp_torch.sources.restorable import Restorable
 from aexp_torch.specs import EnvSpec, Modality
-from aexp_torch.specs.tree import map_tree
+from aexp_torch.specs.tree import flatten, map_tree, unflatten
 from aexp_torch.timestep import StepType, TimeStep, restart
 
 __all__ = ["DatasetEnv"]
@@ -38,8 +38,11 @@ class DatasetEnv(Restorable):
 
     Args:
       data: dict or tuple of arrays or tensors, torch map-style or iterable dataset, `DataLoader` (it keeps its own
-        batching), `IterDataPipe`, TFDS `data_source`, WebDataset, or any other re-iterable of samples.
-      batch_size: rows B of a minibatch; not given with a `DataLoader`.
+        batching), `IterDataPipe`, TFDS (`data_source`, `load`), WebDataset, Hugging Face `Dataset` (also streaming), Deep
+        Lake dataset, or any other re-iterable of samples. A mapping of such (splits). The address of `.tar` shards or of
+        a Deep Lake dataset. A function that returns any of these: it is called where the Env is opened.
+      batch_size: rows B of a minibatch, 1 unless given; not with a `DataLoader`.
+      split: which of several splits; None is "train", or the only one.
       epochs: passes over the data, None for ever.
       mode: see the table; the default is delayed where a loss is given, else joint.
       loss: `(prediction, y) -> float32 [B]` (reward = -loss), `"cross_entropy"`, `"mse"`, or `"correct"` (reward 1 or 0).
@@ -61,7 +64,9 @@ class DatasetEnv(Restorable):
         on: that is always an error.
       max_bad_samples: more bad samples than this are an error; None: any number. Each counts once, in however many
         passes it comes.
-      reading: more options of the reader: `shuffle_buffer` for iterables, `text_length` for strings.
+      reading: more options of the reader, see `open_reader`: `shuffle_buffer` for iterables, `text_length` and
+        `tokenizer` for strings, `max_length` for keys whose first axis varies (they come with `length:<key>`),
+        `transform` by key (`FitImage` for images of all sizes), `read_timeout` for remote data.
 
     Raises:
       SpecError: empty or ragged data, missing keys, options that do not fit together.
@@ -81,6 +86,7 @@ class DatasetEnv(Restorable):
         data: Any,
         *,
         batch_size: int | None = None,
+        split: str | None = None,
         epochs: int | None = None,
         mode: Mode | None = None,
         loss: str | Callable[[Any, Any], Tensor] | None = None,
@@ -116,7 +122,7 @@ class DatasetEnv(Restorable):
         )
         self.mode, self.loss, self.episode, self.target = mode, loss, episode, target
         self.given_specs, self.given_modalities, self.prediction_spec = specs, modalities, prediction_spec
-        self.reading = reading
+        self.split, self.reading = split, reading
         self._reward = reward_function(loss)
 
     @property
@@ -124,9 +130,7 @@ class DatasetEnv(Restorable):
         """The given name, the dataset's own, or its class."""
         if self._name is not None:
             return self._name
-        info = getattr(self.data, "dataset_info", None) or getattr(self.data, "info", None)
-        own = getattr(info, "name", None) or getattr(self.data, "name", None)
-        return own if isinstance(own, str) else type(self.data).__name__
+        return given_name(self.data, self.split)
 
     @name.setter
     def name(self, name: str) -> None:
@@ -183,15 +187,18 @@ class DatasetEnv(Restorable):
         return self.on_bad_sample == "skip"
 
     @property
-    def bad_samples(self) -> dict[str, set[int]]:
-        """What was left out in this slot: indices of samples (of batches of a `DataLoader`), by source."""
+    def bad_samples(self) -> dict[str, set[int | str]]:
+        """What was left out in this slot, by source: indices of samples (of batches of a `DataLoader`), addresses of
+        shards."""
         return {self.name: self._passes.reader.bad_samples.indices} if self._recipe is not None else {}
 
     def on_open(self) -> None:
         """Opens the data."""
         order = int(seed_sequence(self.seed, self.seed_prefix + self.name).generate_state(1)[0])
+        who = f"DatasetEnv({self.name!r})"
+        self._opened = open_given(self.data, self.split, who)
         reader = open_reader(
-            self.data,
+            self._opened,
             batch_size=self.batch_size,
             shuffle=self.shuffle,
             seed=order,
@@ -203,10 +210,10 @@ class DatasetEnv(Restorable):
             in_turn=True,
             on_bad_sample=self.on_bad_sample,
             max_bad_samples=self.max_bad_samples,
-            who=f"DatasetEnv({self.name!r})",
+            who=who,
             **self.reading,
         )
-        self._passes = Passes(reader, self.epochs, f"DatasetEnv({self.name!r})", self.num_slots)
+        self._passes = Passes(reader, self.epochs, who, self.num_slots)
         self._keys = list(reader.peek())
         self._asked: Minibatch | None = None  # its x was shown, its y is still owed
         self._pass_over = True  # the next x opens an episode
@@ -222,7 +229,8 @@ class DatasetEnv(Restorable):
     def make_specs(self) -> dict[str, EnvSpec]:
         """Guesses the specs from an example and the dataset's feature types."""
         who, reader = f"DatasetEnv({self.name!r})", self._passes.reader
-        observation = guess_specs(self.data, reader.peek(), dict(self.given_specs or {}), who)
+        observation, known = guess_specs(self._opened, reader.peek(), dict(self.given_specs or {}), reader.known, who)
+        modalities: dict[str, dict] = {"observation": self._modalities(known), "action": {}}
         action = {}
         if self.mode != "joint":
             if self.target not in observation or len(observation) < 2:
@@ -232,8 +240,14 @@ class DatasetEnv(Restorable):
                 )
             prediction = self.prediction_spec or prediction_spec_for(self.loss, observation[self.target], who)
             action = {f"predict:{self.target}": prediction}
-        modalities = {"observation": dict(self.given_modalities or {})}
+            if prediction is observation[self.target] and self.target in modalities["observation"]:
+                modalities["action"] = {f"predict:{self.target}": modalities["observation"][self.target]}
         return {self.name: EnvSpec(observation, action, modalities=modalities, num_envs=reader.batch_size)}
+
+    def _modalities(self, known: dict[tuple[str, ...], Modality]) -> dict:
+        """Returns those that the data knows, and in their places those that were given."""
+        given = dict(flatten(dict(self.given_modalities or {})))
+        return unflatten(list({**known, **given}.items())) or {}
 
     def reset(self, lanes: Tensor | None = None) -> TimeStep:
         """Starts over with a new pass."""
@@ -278,23 +292,27 @@ class DatasetEnv(Restorable):
         self._pass_over = self.episode == "pass" and minibatch.closes
         joint = self.mode == "joint"
         step_type = StepType.FIRST if first else StepType.LAST if joint and self._pass_over else StepType.MID
-        hidden = {} if joint else {self.target: None}
-        observation = {**self._with_masks(minibatch, lambda key: joint or key != self.target), **hidden}
+        hidden = {} if joint else {key: None for key in minibatch.data if self._is_target(key)}
+        observation = {**self._with_masks(minibatch, lambda key: joint or not self._is_target(key)), **hidden}
         if not joint:
             self._asked = minibatch
         if told is not None:
-            observation |= self._with_masks(told, lambda key: key == self.target)
+            observation |= self._with_masks(told, self._is_target)
         self._complete(minibatch if joint else told)
         return self._timestep(step_type, observation, reward)
 
     def _tell(self, told: Minibatch, reward: Tensor | None, last: bool) -> TimeStep:
         """Shows y and the reward alone."""
         absent = {key: map_tree(lambda _: None, value) for key, value in told.data.items()}
-        observation = absent | self._with_masks(told, lambda key: key == self.target)
+        observation = absent | self._with_masks(told, self._is_target)
         if last:
             self._pass_over = True
         self._complete(told)
         return self._timestep(StepType.LAST if last else StepType.MID, observation, reward)
+
+    def _is_target(self, key: str) -> bool:
+        """Tells whether a key is y, or says how long y is."""
+        return key in (self.target, *length_path((self.target,)))
 
     def _complete(self, minibatch: Minibatch | None) -> None:
         """Remembers what a timestep has shown in full, in case that nobody sees it."""
@@ -368,7 +386,7 @@ class DatasetEnv(Restorable):
             | {
                 "shown_before": self._shown_before,
                 "origin": self._origin,
-                "bad_samples": sorted(self._passes.reader.bad_samples.indices),
+                "bad_samples": sorted(self._passes.reader.bad_samples.indices, key=str),
             }
         )
 
@@ -394,7 +412,7 @@ class DatasetEnv(Restorable):
         return self.state_dict() | {
             "passes": passes,
             "origin": passes,
-            "bad_samples": sorted({index for state, _ in states for index in state["bad_samples"]}),
+            "bad_samples": sorted({index for state, _ in states for index in state["bad_samples"]}, key=str),
         }
 
 

@@ -10,6 +10,8 @@ import dm_env
 
 from aexp_torch.env import Env
 from aexp_torch.errors import SpecError
+from aexp_torch.sources.dataset_reading.given_data import is_address
+from aexp_torch.sources.origin import comes_from
 
 __all__ = ["to_source"]
 
@@ -26,7 +28,8 @@ def to_source(thing: Any, **options: Any) -> Env:
     | an environment of PettingZoo, its module, or its id (`"atari.mario_bros_v3"`) | `PettingZooEnv` |
     | the id of a registered Gymnasium environment, a `gymnasium.Env` or `VectorEnv` | `GymnasiumEnv` |
     | an environment of PySC2 | `StarCraft2Env` |
-    | anything that is read sample by sample: see `DatasetEnv` | `DatasetEnv` |
+    | a `minari.MinariDataset` | `MinariEnv` |
+    | anything that is read sample by sample, and addresses of data: see `DatasetEnv` | `DatasetEnv` |
 
     No provider is imported to find out: an object is known by the modules that its classes come from.
 
@@ -52,15 +55,6 @@ def to_source(thing: Any, **options: Any) -> Env:
         f" {type(thing).__name__} {thing!r}. Write a source for it (a subclass of Env), or wrap it in a gymnasium.Env or a"
         " torch.utils.data.Dataset."
     )
-
-
-def comes_from(*modules: str) -> Callable[[Any], bool]:
-    """Returns a test: whether one of a thing's classes is defined below one of some modules."""
-
-    def fits(thing: Any) -> bool:
-        return any(f"{kind.__module__}.".startswith(f"{module}.") for kind in type(thing).__mro__ for module in modules)
-
-    return fits
 
 
 def _is_text(thing: Any) -> bool:
@@ -100,6 +94,7 @@ def _is_data(thing: Any) -> bool:
 
 # Who fits first takes it: the special before the general.
 _KINDS: list[tuple[Callable[[Any], bool], str]] = [
+    (is_address, "aexp_torch.sources.dataset:DatasetEnv"),
     (_is_dm_env, "aexp_torch.sources.dm_env:DmEnv"),
     (_is_pettingzoo, "aexp_torch.sources.pettingzoo:PettingZooEnv"),
     (_is_minigrid, "aexp_torch.sources.minigrid:MiniGridEnv"),
@@ -107,5 +102,6 @@ _KINDS: list[tuple[Callable[[Any], bool], str]] = [
     (_is_simulator_of_tensors, "aexp_torch.sources.torch_env:TorchEnv"),
     (comes_from("gymnasium"), "aexp_torch.sources.gymnasium:GymnasiumEnv"),
     (comes_from("pysc2"), "aexp_torch.sources.starcraft:StarCraft2Env"),
+    (comes_from("minari"), "aexp_torch.sources.minari:MinariEnv"),
     (_is_data, "aexp_torch.sources.dataset:DatasetEnv"),
 ]

@@ -47,6 +47,7 @@ def guess_modality(spec: specs.Array) -> Modality:
     | `DiscreteArray`, or an integer scalar | flat | categorical |
     | bool, or integers within [0, 1] | by rank | binary |
     | uint8 `[H, W]` or with 1, 3 or 4 channels first or last | grid | integer (context `natural`) |
+    | uint8 `[T, H, W, C]` or `[T, C, H, W]` with 1, 3 or 4 channels | sequence | integer (context `natural`) |
     | uint8 or integers `[L]` without small bounds | sequence | categorical |
     | floats `[N]` or a scalar | flat | real |
     | floats of rank 2 and more | grid | real |
@@ -63,6 +64,8 @@ def guess_modality(spec: specs.Array) -> Modality:
         return Modality(by_rank, "real")
     if dtype == np.uint8 and (len(shape) == 2 or (len(shape) == 3 and {shape[0], shape[-1]} & {1, 3, 4})):
         return Modality("grid", "integer", "natural")
+    if dtype == np.uint8 and len(shape) == 4 and {shape[1], shape[-1]} & {1, 3, 4}:
+        return Modality("sequence", "integer", "natural")
     if not shape:
         return Modality("flat", "categorical")
     if len(shape) == 1:

@@ -369,7 +369,6 @@ def test_a_sample_of_one_value_and_of_text():
         (lambda: make(episode="batch"), "one timestep cannot be FIRST and LAST"),
         (lambda: make(epochs=0), "expected epochs of at least 1, or None, got 0"),
         (lambda: make(loss="hinge"), r"one of \['correct', 'cross_entropy', 'mse'\], got 'hinge'"),
-        (lambda: make(batch_size=None).reset(), "batch_size"),
         (lambda: make(batch_size=0).reset(), "batch_size"),
         (lambda: ae.DatasetEnv({"x": X[:0], "y": Y[:0]}, batch_size=2).reset(), "at least one sample"),
         (lambda: ae.DatasetEnv({"x": X, "y": Y[:3]}, batch_size=2).reset(), r"equal length.*'x': 5, 'y': 3"),

@@ -622,7 +622,6 @@ def test_errors_say_what_to_do(data, match):
     "options, match",
     [
         ({"batch_size": 0}, "batch_size to be an integer from 1 on, got 0"),
-        ({"batch_size": None}, "got None, which is for data that is a DataLoader"),
         ({"batch_size": 2.0}, "batch_size to be an integer"),
         ({"text_length": 0}, "text_length"),
         ({"slot": 2, "num_slots": 2}, r"slot in 0\.\.1, got 2"),

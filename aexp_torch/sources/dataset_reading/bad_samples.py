@@ -26,7 +26,7 @@ class BadSamples:
         self._skips, self._limit = on_bad_sample == "skip", limit
         self._name, self._noun, self._who = name, noun, who
         self._has_warned = False
-        self.indices: set[int] = set()
+        self.indices: set[int | str] = set()
 
     @contextmanager
     def uncounted(self) -> Iterator[None]:
@@ -43,15 +43,28 @@ class BadSamples:
         Raises:
           SpecError: bad samples are not left out, or there are too many.
         """
+        self._add(index, f"{self._noun} {index}", f"such {self._noun}s", error)
+
+    def add_part(self, part: str, key: str, error: Exception) -> None:
+        """Takes note of a whole part of the data that could not be read; it counts as one.
+
+        Args:
+          part: what it is, for messages: "shard" and its address.
+          key: what tells it from others.
+          error: what was raised.
+        """
+        self._add(key, part, "such parts", error)
+
+    def _add(self, index: int | str, which: str, such: str, error: Exception) -> None:
         what = (
-            f"{self._who}: expected to read {self._noun} {index} of {self._name}, got {in_short(error)}"
+            f"{self._who}: expected to read {which} of {self._name}, got {in_short(error)}"
             if not isinstance(error, SpecError)
             else str(error)
         ).rstrip(".")
         if not self._skips:
             if isinstance(error, SpecError):
                 raise error
-            raise SpecError(f"{what}. Repair it, or leave such {self._noun}s out with on_bad_sample='skip'.") from error
+            raise SpecError(f"{what}. Repair it, or leave {such} out with on_bad_sample='skip'.") from error
         if index in self.indices:
             return
         if not self._has_warned:

@@ -1,10 +1,12 @@
 """IndexedReader: minibatches of data with random access."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
 
 from aexp_torch.sources.dataset_reading.bad_samples import BadSamples
+from aexp_torch.sources.dataset_reading.known import Known
 from aexp_torch.sources.dataset_reading.padding import pad, take_rows
 from aexp_torch.sources.dataset_reading.pass_seed import pass_rng
 from aexp_torch.sources.dataset_reading.reader import GivenBack, Minibatch, Reader, check_same
@@ -20,6 +22,8 @@ class RandomAccess(Protocol):
 
     bad_samples: BadSamples
 
+    @property
+    def known(self) -> Mapping[tuple[str, ...], Known]: ...
     def __len__(self) -> int: ...
     def gather(self, indices: np.ndarray) -> Minibatch: ...
     def close(self) -> None: ...
@@ -42,7 +46,7 @@ class IndexedReader(Reader):
         self._order: np.ndarray | None = None
         self._read: dict[int, np.ndarray] = {}  # by pass: numbers that were read before the slots were divided anew
         self._left: np.ndarray | None = None  # the others of this pass
-        self.bad_samples = data.bad_samples
+        self.bad_samples, self.known = data.bad_samples, data.known
 
     @property
     def num_batches_here(self) -> int:

@@ -28,6 +28,11 @@ class IterablePasses:
         self._given, self._who, self.seed = data, who, seed
         self.renew()
 
+    @property
+    def begins_again(self) -> bool:
+        """Whether a fresh copy can be made to begin any pass: not where one pass follows from the state after another."""
+        return hasattr(self._data, "set_epoch") or not _is_stateful(self._data)
+
     def renew(self) -> None:
         """Takes a fresh copy of the data, as it was given."""
         self._data = private_copy(self._given, self._who)

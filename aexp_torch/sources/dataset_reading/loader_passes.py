@@ -23,6 +23,8 @@ class LoaderPasses:
     the main process) is not seeded here.
     """
 
+    begins_again = False
+
     def __init__(self, loader: DataLoader, seed: int, who: str):
         self._given, self._who, self.seed = loader, who, seed
         self.outlives_errors = not isinstance(loader.dataset, IterableDataset)

@@ -1,12 +1,14 @@
 """Reader: minibatches of one slot, pass after pass. All that DatasetEnv knows about its data."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from aexp_torch.errors import SpecError
 from aexp_torch.sources.dataset_reading.bad_samples import BadSamples
+from aexp_torch.sources.dataset_reading.known import Known
 
 __all__ = ["GivenBack", "Minibatch", "Reader", "check_same"]
 
@@ -40,6 +42,7 @@ class Reader(ABC):
         where the minibatch was added to make the pass even.
       reads_again: any minibatch of a pass can be read at any time.
       bad_samples: what could not be read.
+      known: what is known of leaves, by path, beyond what `peek` shows.
     """
 
     batch_size: int
@@ -48,6 +51,7 @@ class Reader(ABC):
     last: tuple[int, int | None]
     reads_again: bool
     bad_samples: BadSamples
+    known: Mapping[tuple[str, ...], Known]
 
     @property
     @abstractmethod

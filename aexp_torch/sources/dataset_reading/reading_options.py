@@ -1,9 +1,10 @@
 """ReadingOptions: how a dataset is to be read, checked once at the border."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from aexp_torch.errors import SpecError
+from aexp_torch.sources.dataset_reading.conversions import Conversions
 
 __all__ = ["ReadingOptions"]
 
@@ -19,17 +20,23 @@ class ReadingOptions:
     num_slots: int
     drop_last: bool
     shuffle_buffer: int
-    text_length: int | None
     who: str
     world_size: int = 1
     uneven: Literal["cycle", "pad", "stop"] = "cycle"
     in_turn: bool = False
     on_bad_sample: Literal["raise", "skip"] = "raise"
     max_bad_samples: int | None = 100
+    read_timeout: float = 60.0
+    conversions: Conversions = field(default_factory=Conversions)
 
     def __post_init__(self):
-        for name in ("batch_size", "num_slots", "shuffle_buffer", "text_length", "world_size"):
+        for name in ("batch_size", "num_slots", "shuffle_buffer", "world_size"):
             self._at_least_one(name, getattr(self, name))
+        self._at_least_one("text_length", self.conversions.text_length)
+        for name, length in self.conversions.max_length.items():
+            self._at_least_one(f"max_length[{name!r}]", length)
+        if not self.read_timeout > 0:
+            raise SpecError(f"{self.who}: expected read_timeout in seconds, above 0, got {self.read_timeout!r}.")
         for name, choices in (("uneven", ("cycle", "pad", "stop")), ("on_bad_sample", ("raise", "skip"))):
             if getattr(self, name) not in choices:
                 raise SpecError(f"{self.who}: expected {name} to be one of {choices}, got {getattr(self, name)!r}.")

@@ -1,17 +1,22 @@
 """ResumableStream: the items of an iterable or a DataLoader, pass after pass, from any point of which it can go on."""
 
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from torch.utils.data import get_worker_info
+
 from aexp_torch.errors import AexpError, SpecError
 from aexp_torch.sources.dataset_reading.bad_samples import BadSamples, in_short
+from aexp_torch.sources.dataset_reading.known import Known
 from aexp_torch.sources.dataset_reading.plain_values import from_plain, to_plain
+from aexp_torch.sources.dataset_reading.retrying import Patience, is_transient
 from aexp_torch.sources.dataset_reading.sample_format import Blank, SampleFormat, copy_leaf
 from aexp_torch.sources.dataset_reading.whole_stream import as_a_whole
 from aexp_torch.specs import map_tree
 
-__all__ = ["ResumableStream"]
+__all__ = ["Passes", "ResumableStream"]
 
 
 class Passes(Protocol):
@@ -19,6 +24,10 @@ class Passes(Protocol):
 
     seed: int
     outlives_errors: bool  # after one the iterator goes on with the next item
+
+    @property
+    def begins_again(self) -> bool:
+        """Whether `begin`, after `renew`, gives the same pass as before."""
 
     def renew(self) -> None: ...
     def begin(self, pass_number: int) -> Iterator: ...
@@ -36,6 +45,7 @@ class ResumableStream:
       name: what the data is, for messages.
       who: how errors name the reader.
       bad_samples: is told of items that cannot be read or do not look like the first; by default they are errors.
+      read_timeout: seconds for which reading is tried again where an error may pass.
 
     Raises:
       SpecError: the data is empty, or gives nothing in a later pass; it raises where it cannot go on; a bad item.
@@ -49,9 +59,11 @@ class ResumableStream:
         name: str,
         who: str,
         bad_samples: BadSamples | None = None,
+        read_timeout: float = 60.0,
     ):
         self.bad_samples = bad_samples or BadSamples("raise", None, name, noun, who)
         self._passes, self._noun, self._name, self._who = passes, noun, name, who
+        self._patience = Patience(f"{noun}s of {name}", read_timeout, who)
         self._iterator: Iterator | None = None
         self._pass_number, self._num_read = 0, 0
         self._between: dict[str, Any] | None = None  # the state, as loaded, in which the pass before left the data
@@ -61,6 +73,11 @@ class ResumableStream:
         self._format: SampleFormat | None = None
         self._begin()
         self.example = map_tree(copy_leaf, self._held)
+
+    @property
+    def known(self) -> dict[tuple[str, ...], Known]:
+        """What is known of leaves, by path, beyond what `example` shows."""
+        return self._format.known if self._format is not None else {}
 
     def has_next(self) -> bool:
         """Says whether this pass has another item; begins it if that was not done yet."""
@@ -140,26 +157,61 @@ class ResumableStream:
         if self._format is None:
             self._format = self._make_format(item)
         try:
-            return map_tree(copy_leaf, self._format.convert(item, index))
+            return self._format.convert(item, index, fresh=True)
         except SpecError as error:
             self.bad_samples.add(index, error)
             return self._format.blank()
 
     def _next_item(self, index: int) -> Any:
         assert self._iterator is not None
-        try:
-            with as_a_whole():
-                return next(self._iterator, _END)
-        except AexpError:
-            raise
-        except Exception as error:  # whatever is wrong with the data
-            if self._passes.outlives_errors and self._format is not None:
-                return _Unreadable(error)
-            why = "its first one says what all look like" if self._format is None else "it cannot go on after an error"
-            raise SpecError(
-                f"{self._who}: expected to read {self._noun} {index} of {self._name}, got {in_short(error)}. Catch it in"
-                f" {self._name}, on_bad_sample='skip' does not help here: {why}."
-            ) from error
+        while True:
+            try:
+                if get_worker_info() is None:  # the common case, without the cost of the other
+                    item = next(self._iterator, _END)
+                else:
+                    with as_a_whole():
+                        item = next(self._iterator, _END)
+                if self._patience.failing:
+                    self._patience.progress()
+                return item
+            except AexpError:
+                raise
+            except Exception as error:  # whatever is wrong with the data
+                if self._passes.begins_again and is_transient(error):
+                    self._read_again(index, error)
+                    continue
+                if self._passes.outlives_errors and self._format is not None:
+                    return _Unreadable(error)
+                why = (
+                    "its first one says what all look like"
+                    if self._format is None
+                    else "it cannot go on after an error"
+                )
+                raise SpecError(
+                    f"{self._who}: expected to read {self._noun} {index} of {self._name}, got {in_short(error)}. Catch it"
+                    f" in {self._name}, on_bad_sample='skip' does not help here: {why}."
+                ) from error
+
+    def _read_again(self, index: int, error: Exception) -> None:
+        """Waits, begins the pass once more, and passes over what was read of it."""
+        if not self._patience.failing:
+            self._patience.progress()  # its clock starts with the first failure
+        while True:
+            self._patience.wait(error)
+            started = time.monotonic()
+            try:
+                self._passes.renew()
+                with as_a_whole():
+                    self._iterator = self._passes.begin(self._pass_number)
+                    for _ in range(index):
+                        next(self._iterator, _END)
+            except Exception as another:
+                if not is_transient(another):
+                    raise
+                error = another
+            else:
+                self._patience.extend(time.monotonic() - started)
+                return
 
     def _skip(self) -> None:
         warnings.warn(

@@ -19,7 +19,7 @@ class ShuffleBuffer:
 
     def __init__(self, stream: ResumableStream, size: int, seed: int, who: str):
         self._stream, self._size, self._who = stream, size, who
-        self._seed, self._pass_number = seed, 0
+        self._seed, self._pass_number, self.known = seed, 0, stream.known
         self._rng = pass_rng(seed, 0)
         self._samples: list[dict[str, Any]] = []
 

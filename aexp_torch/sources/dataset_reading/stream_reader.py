@@ -44,7 +44,7 @@ class StreamReader(Reader):
         bad_samples: BadSamples,
     ):
         self._batches, self._total, self._options, self.bad_samples = batches, total, options, bad_samples
-        self.batch_size = batches.batch_size
+        self.batch_size, self.known = batches.batch_size, batches.order.known
         self.num_batches = None if total is None else options.count_for_slot(total)
         self.pass_number, self.last = 0, (0, None)
         self._stream_pass, self._number = 0, 0  # where the data stands

@@ -6,28 +6,31 @@ import numpy as np
 
 from aexp_torch.errors import SpecError
 
-__all__ = ["DEFAULT_TEXT_LENGTH", "encode_text", "is_text", "measure_text"]
+__all__ = ["DEFAULT_LENGTH", "encode_text", "is_text", "measure_text", "text_elements"]
 
-DEFAULT_TEXT_LENGTH = 256
+DEFAULT_LENGTH = 256
 
 
 def is_text(value: Any) -> bool:
     """Says whether `value` is a str, UTF-8 bytes, or an array of these."""
-    return isinstance(value, str | bytes) or (isinstance(value, np.ndarray) and value.dtype.kind in "US")
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind in "US"
+    return isinstance(value, (str, bytes))
 
 
 def measure_text(value: Any) -> int:
     """Returns the length of the longest text in bytes, at least 1."""
-    return max([1, *(len(_utf8(text)) for text in _elements(value))])
+    return max([1, *(len(_utf8(text)) for text in text_elements(value))])
 
 
 def encode_text(value: Any, length: int) -> np.ndarray:
     """Returns uint8 `[..., length]`: shorter text is followed by zeros, longer text is cut at a character boundary."""
-    encoded = [_cut(_utf8(text), length).ljust(length, b"\0") for text in _elements(value)]
+    encoded = [_cut(_utf8(text), length).ljust(length, b"\0") for text in text_elements(value)]
     return np.frombuffer(b"".join(encoded), np.uint8).reshape(*np.shape(value), length).copy()
 
 
-def _elements(value: Any) -> list:
+def text_elements(value: Any) -> list:
+    """Returns every single text."""
     return value.ravel().tolist() if isinstance(value, np.ndarray) else [value]
 
 
