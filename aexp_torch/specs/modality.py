@@ -96,5 +96,6 @@ def is_choice(modality: Modality) -> bool:
 
 
 def is_image(modality: Modality) -> bool:
-    """Tells whether it is a grid of numbers."""
-    return modality.structure == "grid" and is_number(modality)
+    """Tells whether it is a grid of numbers, or a video: a sequence of them."""
+    video = modality.structure == "sequence" and modality.context == "natural"
+    return (modality.structure == "grid" or video) and is_number(modality)

@@ -12,6 +12,7 @@ def needs_no_extra(thing: ae.Env) -> bool:
     return not getattr(thing, "entry", thing).extra
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_an_experience_visits_everything_and_is_resumed_in_its_middle(capsys):
     result = lifelong.measure(2000, 5, 200, include=[needs_no_extra], exclude=None, max_open=None)

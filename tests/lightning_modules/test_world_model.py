@@ -110,6 +110,7 @@ class Line(ae.Env):
         return ae.TimeStep(step_type, torch.where(begin, 0.0, at.float()), (~over).float(), self._show())
 
 
+@pytest.mark.slow
 def test_learns_every_kind_of_value():
     data = ExperienceDataModule(asked(Line()), num_steps=16, steps_per_epoch=150)
     agent = WorldModel(data.specs, hidden=64, batch_size=128, updates=10, seed=1)

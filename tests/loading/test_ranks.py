@@ -421,6 +421,7 @@ def test_worker_processes_go_on_with_other_slots_and_ranks(before, after, mode):
         check_rest(make("map style", mode=mode, epochs=2), before, after, taken, 2)
 
 
+@pytest.mark.slow
 def test_minibatches_that_workers_had_read_ahead_from_a_stream_come_again():
     for before, after in (((1, 4, 2), (2, 4, 0)), ((2, 4, 1), (1, 1, 0)), ((1, 2, 1), (2, 2, 1))):
         for taken in (1, 2, 3):

@@ -468,6 +468,7 @@ def test_a_loader_is_left_as_it_was():
     assert torch.equal(loader.generator.get_state(), state)
 
 
+@pytest.mark.slow
 @WITHOUT_STATE
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("make", [stateful_loader, lambda data, **kwargs: DataLoader(data, batch_size=4, **kwargs)])

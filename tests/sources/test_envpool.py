@@ -117,6 +117,7 @@ def test_stages_that_hold_lanes_work_around_it():
     assert types == [[0] * 3, [1] * 3, [2] * 3, [0] * 3, [1] * 3, [2] * 3]
 
 
+@pytest.mark.slow
 def test_nothing_that_was_shown_changes_and_threads_end():
     gc.collect()
     before = num_threads()
@@ -143,6 +144,7 @@ def test_a_worker_gives_the_same_stream():
     assert streams_differ(*streams) is None
 
 
+@pytest.mark.slow
 def test_a_fork_of_an_open_pool_goes_on_and_ends():
     program = """
 import os, sys, torch, aexp_torch as ae

@@ -354,6 +354,7 @@ def things(tmp_path_factory):
     return builder.as_data_source()
 
 
+@pytest.mark.slow
 def test_all_splits_of_a_data_source(things):
     env = ae.DatasetEnv(things, epochs=4, batch_size=1024)
     assert env.name == "things" and len(list(env)) == 4
