@@ -20,16 +20,17 @@ class Task:
       max_time: steps (bits in bit mode) after which an instance times out. Nothing new is said from then on.
       hears: the symbols at which `hear` is called; None: every symbol.
       blots: what the learner says while the environment speaks is a space in what was heard.
-      needs_world: made with the world as its argument.
-      reads_world: `look` is called whenever the world changes.
+      needs_world: made with the world as its argument; `look` is called whenever that changes.
+      patient: hears while the environment speaks; otherwise that is punished, and not heard.
+      separator: a space stands between this instance and the next.
     """
 
     max_time: int = 1000
     hears: bytes | None = b"."
     blots: bool = True
     needs_world: bool = False
-    patient: bool = True  # hears while the environment speaks; otherwise that is punished, and not heard
-    separator: bool = True  # a space stands between this instance and the next
+    patient: bool = True
+    separator: bool = True
     lane: int
     sessions: "Sessions"
     rng: random.Random

@@ -14,8 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from aexp_torch.catalog import entries
+from aexp_torch.catalog.entry import in_bytes
 from aexp_torch.catalog.registry import broken_packages
-from lightning_modules.commands.listing import print_summary, size_text
+from lightning_modules.commands.listing import print_summary
 
 __all__ = ["add_arguments", "run"]
 
@@ -64,7 +65,7 @@ def _gpus() -> str:
     found = []
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
-        found.append(f"{properties.name}, {size_text(properties.total_memory)}")
+        found.append(f"{properties.name}, {in_bytes(properties.total_memory)}")
     return "; ".join(found)
 
 
@@ -75,7 +76,7 @@ def _shared_memory() -> str:
         return "no /dev/shm"
     free, total = state.f_bavail * state.f_frsize, state.f_blocks * state.f_frsize
     advice = ": workers may need more (containers: --shm-size=1g)" if free < LITTLE else ""
-    return f"{size_text(free)} of {size_text(total)} free{advice}"
+    return f"{in_bytes(free)} of {in_bytes(total)} free{advice}"
 
 
 def _print_packages(console: Console) -> bool:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aexp_torch.catalog import DOMAINS, Entry, Filter, entries, unmatched
+from aexp_torch.catalog.entry import in_bytes
 
 __all__ = ["add_arguments", "print_summary", "run", "size_text"]
 
@@ -90,16 +91,5 @@ def _in_a_word(entry: Entry) -> str:
 
 
 def size_text(size: int | None) -> str:
-    """Writes a number of bytes for people.
-
-    >>> size_text(11_490_434), size_text(None)
-    ('11 MB', '')
-    """
-    if size is None:
-        return ""
-    value, unit = float(size), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000 or unit == "TB":
-            break
-        value /= 1000
-    return f"{value:.2g} {unit}" if value < 10 and unit != "B" else f"{value:.0f} {unit}"
+    """Writes a number of bytes for people; nothing where it is unknown."""
+    return "" if size is None else in_bytes(size)

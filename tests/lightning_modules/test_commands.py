@@ -86,7 +86,7 @@ def test_list_says_what_does_not_open_here(capsys):
     register(missing, remote)
     table = said_by(capsys, "list", "--tags", "text.absent")
     rows = {line.split()[0]: line.split() for line in table.splitlines() if line.strip()}
-    assert rows["absent"][-2:] == ["atari", "no"] and rows["remote"][-3:] == ["1.2", "MB", "download"]
+    assert rows["absent"][-2:] == ["atari", "no"] and rows["remote"][-3:] == ["1.23", "MB", "download"]
     assert '1: no_such_module is not installed: pip install "aexp-torch[atari]"' in table
     assert (
         "1: need a download, which download=True allows" in table
