@@ -12,8 +12,7 @@ __all__ = ["SPACE", "Channels"]
 
 SPACE = 32
 FIRST_CAPACITY = 256
-QUIET = np.full(1, SPACE, np.uint8)
-ARRAYS = ["_out", "head", "tail", "_word", "_priority", "_heard", "length"]
+ARRAYS = ["quiet", "_out", "head", "tail", "_word", "_priority", "_heard", "length"]
 
 
 class Channels:
@@ -27,6 +26,7 @@ class Channels:
     def __init__(self, num_lanes: int, appends: bool):
         self.appends = appends
         self._rows = np.arange(num_lanes)
+        self.quiet = np.full(num_lanes, SPACE, np.uint8)  # said where there is nothing to say
         self._out = np.zeros((num_lanes, FIRST_CAPACITY), np.uint8)
         self.head, self.tail = np.zeros(num_lanes, np.int64), np.zeros(num_lanes, np.int64)
         self._word = np.full(num_lanes, -1)  # the place of the last symbol to be said that is no space
@@ -79,10 +79,10 @@ class Channels:
         self.head[lanes], self.tail[lanes], self._word[lanes], self._priority[lanes] = 0, 1, -1, 0
 
     def emit(self) -> np.ndarray:
-        """Returns uint8 [N]: the next symbol of every lane, a space where there is nothing to say."""
+        """Returns uint8 [N]: the next symbol of every lane, `quiet` where there is nothing to say."""
         empty = self.head == self.tail
         symbols = self._out[self._rows, np.minimum(self.head, self._out.shape[1] - 1)]
-        symbols[empty] = SPACE
+        symbols[empty] = self.quiet[empty]
         self.head += ~empty
         return symbols
 
@@ -97,7 +97,7 @@ class Channels:
         """Returns uint8 [1]: the next symbol of the only lane."""
         head = self.head[0]
         if head == self.tail[0]:
-            return QUIET.copy()
+            return self.quiet.copy()
         self.head[0] = head + 1
         return self._out[0, head : head + 1].copy()
 

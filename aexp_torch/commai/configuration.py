@@ -10,6 +10,7 @@ from typing import Any
 from aexp_torch.commai.presets import PRESETS
 from aexp_torch.commai.schedulers import Scheduler
 from aexp_torch.commai.task import Task
+from aexp_torch.commai.tasks import lookup_tables
 from aexp_torch.commai.world import World
 from aexp_torch.errors import SpecError
 
@@ -24,9 +25,16 @@ MODULES = {
     "tasks.competition.counting": f"{HERE}.tasks.counting",
     "tasks.competition.objects_properties": f"{HERE}.tasks.objects",
     "tasks.competition.navigation": f"{HERE}.tasks.navigation",
+    "tasks.competition.to_be_validated": f"{HERE}.tasks.pending",
+    "tasks.pending.marco_tasks": f"{HERE}.tasks.pending",
+    "tasks.sample.sample_tasks": f"{HERE}.tasks.sample",
+    "tasks.micro.micro": f"{HERE}.tasks.repeating",
+    "tasks.micro.nano": f"{HERE}.tasks.nano",
+    "tasks.micro.small_comp": f"{HERE}.tasks.small_comp",
     "tasks.challenge.round1.challenge_micro": f"{HERE}.tasks.micro",
     "tasks.challenge.round1.challenge_mini": f"{HERE}.tasks.mini",
 }
+MADE_BY_NAME = "tasks.micro."  # the modules of lookup tables
 RENAMED = {"ListPropertiesofAnObjectTask": "ListPropertiesOfAnObjectTask"}
 SECTIONS = ("worlds", "tasks", "scheduler")
 
@@ -85,6 +93,9 @@ class _Maker:
 
     def _class(self, path: str, kind: type) -> Callable[..., Any]:
         module, _, name = str(path).rpartition(".")
+        family = module.removeprefix(MADE_BY_NAME)
+        if kind is Task and family != module and lookup_tables.is_family(family):
+            return lookup_tables.task(family, name)
         module, name = MODULES.get(module, module), RENAMED.get(name, name)
         try:
             found = getattr(importlib.import_module(module), name)
@@ -109,7 +120,10 @@ class _Maker:
         return self._made(self._scheduler.get("type", ""), Scheduler, **given)
 
     def _task(self, name: str, entry: Mapping[str, Any], worlds: Mapping[str, World]) -> Task:
-        arguments = dict(entry.get("args", {}))
+        arguments = entry.get("args", {})
+        if not isinstance(arguments, Mapping):
+            raise SpecError(f"commai: expected the args of {name!r} in {self._where} to be a dict, got {arguments!r}.")
+        arguments = dict(arguments)
         if "world" in entry:
             if entry["world"] not in worlds:
                 raise SpecError(

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from aexp_torch.commai.configuration import scheduler_maker
 from aexp_torch.commai.results import Results
-from aexp_torch.commai.sessions import BITS, BYTES, Sessions
+from aexp_torch.commai.serializers import Mode, Serializer, rules_for
+from aexp_torch.commai.sessions import Sessions
 from aexp_torch.errors import SpecError
 
 __all__ = ["Conversation"]
@@ -26,24 +27,25 @@ class Conversation:
       max_reward_per_task: what all instances of a task may earn together; None for no limit.
       on_task: called with the class name of a task when an instance begins.
       scramble: words are said, and heard, as invented ones.
+      serializer: in bit mode: `"standard"`; `"identity"`: symbols are characters; None: as the preset is made for.
     """
 
     def __init__(
         self,
         config: str | Path | Mapping[str, Any],
-        mode: Literal["bit", "byte"] = "bit",
+        mode: Mode = "bit",
         seed: int = 0,
         max_reward_per_task: float | None = None,
         on_task: Callable[[str], Any] | None = None,
         scramble: bool = False,
+        serializer: Serializer | str | None = None,
     ):
-        if mode not in ("bit", "byte"):
-            raise SpecError(f"commai: expected mode 'bit' or 'byte', got {mode!r}.")
-        self.mode, self._bits = mode, mode == "bit"
+        self.mode, rules = rules_for(config, mode, serializer)
+        self._bits = rules.steps > 1
         limit = float("inf") if max_reward_per_task is None else max_reward_per_task
         announce = None if on_task is None else lambda lane, name: on_task(name)
         scheduler = scheduler_maker(config)()
-        self.sessions = Sessions([scheduler], BITS if self._bits else BYTES, [seed], limit, announce, scramble)
+        self.sessions = Sessions([scheduler], rules, [seed], limit, announce, scramble)
         self._said, self._heard, self._begun = "", "", False
 
     @property
@@ -73,7 +75,7 @@ class Conversation:
         if self._bits:
             return self._next_bit(symbol)
         said, reward = self._step(code)
-        return chr(said), 0 if reward is None else reward
+        return chr(said), 0 if reward is None and self.mode == "byte" else reward
 
     def _next_bit(self, bit: str | None) -> tuple[str, float | None]:
         reward = None
@@ -96,5 +98,5 @@ class Conversation:
             raise SpecError(f"commai: expected '0' or '1' from the learner in bit mode, got {symbol!r}.")
         if not isinstance(symbol, str) or len(symbol) != 1 or ord(symbol) > 255:
             raise SpecError(
-                f"commai: expected one character with a code below 256 from the learner in byte mode, got {symbol!r}."
+                f"commai: expected one character with a code below 256 from the learner in {self.mode} mode, got {symbol!r}."
             )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +11,9 @@ from torch import Tensor, from_numpy
 
 from aexp_torch.commai.configuration import scheduler_maker
 from aexp_torch.commai.results import Results
-from aexp_torch.commai.sessions import BITS, BYTES, Sessions
+from aexp_torch.commai.schedulers import Scheduler
+from aexp_torch.commai.serializers import Mode, Serializer, rules_for
+from aexp_torch.commai.sessions import Sessions
 from aexp_torch.env import Env
 from aexp_torch.errors import SpecError
 from aexp_torch.specs import EnvSpec, Modality
@@ -28,18 +30,21 @@ class CommAIEnv(Env):
     Each step the environment says a symbol, and the answer is the learner's. Each lane has its own session: tasks,
     scheduler and generator.
 
-    Observation: `symbol` uint8 [B]: a bit, or a byte.  Action: `symbol` uint8 [B], likewise.
+    Observation: `symbol` uint8 [B]: a bit, or a byte, as of a character.  Action: `symbol` uint8 [B], likewise.
     Reward: what the last answers were worth, in -1, 0, 1. A conversation goes on for ever: FIRST comes once. Only a
     scheduler that runs out of tasks ends its lane (LAST, terminated), which begins again.
 
     Args:
-      config: a preset (`"commai"`: the tasks of CommAI-env; `"micro"`, `"mini"`, `"challenge"`: those of the Challenge), a
-        configuration file of either (JSON or Python), or a dict.
+      config: a preset (`"commai"`: the tasks of CommAI-env; `"nano"`, `"small_comp"`, `"lookup"`: its later ones; `"micro"`,
+        `"mini"`, `"challenge"`: those of the Challenge), a configuration file of either (JSON or Python), or a dict.
       mode: `"bit"`, CommAI-env's: eight steps for a character; `"byte"`, the Challenge's: one step, and a reward in any.
-        The default is `"bit"` for the preset `"commai"`, else `"byte"`.
+        The default is `"bit"` for the presets of CommAI-env, else `"byte"`.
       num_envs: number of lanes B.
       max_reward_per_task: what a lane can earn in all instances of a task; None for no limit.
       scramble: words are said, and heard, as invented ones, so that English is of no help; each lane has its own.
+      serializer: of bit mode: `"standard"`; `"identity"`: a character is one symbol, and one step, as the later tasks need
+        it. None: `"identity"` for their presets, else `"standard"`.
+      test_mode: an IntervalTaskScheduler takes its tests.
       name: names the source.
       options: `seed`, `on_missing` and `feedback_timeout`, as for every Env.
 
@@ -58,22 +63,24 @@ class CommAIEnv(Env):
     def __init__(
         self,
         config: str | Path | Mapping[str, Any] = "commai",
-        mode: Literal["bit", "byte"] | None = None,
+        mode: Mode | None = None,
         num_envs: int = 1,
         *,
         max_reward_per_task: float | None = None,
         scramble: bool = False,
+        serializer: Serializer | str | None = None,
+        test_mode: bool = False,
         name: str | None = None,
         **options: Any,
     ):
         super().__init__(name, **options)
-        if mode not in ("bit", "byte", None):
-            raise SpecError(f"CommAIEnv: expected mode 'bit' or 'byte', got {mode!r}.")
         if not isinstance(num_envs, int) or num_envs < 1:
             raise SpecError(f"CommAIEnv: expected num_envs of at least 1, got {num_envs!r}.")
         scheduler_maker(config)  # says now what does not fit
         self.config, self.num_envs = config, num_envs
-        self.given_mode, self.mode = mode, mode or ("bit" if config == "commai" else "byte")
+        self.given_mode, self.serializer, self.test_mode = mode, serializer, test_mode
+        self.mode, self._rules = rules_for(config, mode, serializer)
+        self._in_bits = self._rules.steps > 1
         self.max_reward_per_task, self.scramble = max_reward_per_task, scramble
 
     @property
@@ -99,15 +106,19 @@ class CommAIEnv(Env):
 
     def on_open(self) -> None:
         """Makes the sessions."""
-        self._make = scheduler_maker(self.config)
+        self._make_scheduler = scheduler_maker(self.config)
         self._start()
+
+    def _make(self) -> Scheduler:
+        scheduler = self._make_scheduler()
+        scheduler.test_mode = self.test_mode
+        return scheduler
 
     def _start(self) -> None:
         lanes = range(self.num_envs)
         seeds = [int(self.seeds(lane).generate_state(2, np.uint64)[0]) for lane in lanes]
         limit = float("inf") if self.max_reward_per_task is None else self.max_reward_per_task
-        rules = BITS if self.mode == "bit" else BYTES
-        self._sessions = Sessions([self._make() for _ in lanes], rules, seeds, limit, scrambles=self.scramble)
+        self._sessions = Sessions([self._make() for _ in lanes], self._rules, seeds, limit, scrambles=self.scramble)
         self._phase = 0  # the bit of the symbol that is being said
         self._said = np.zeros(self.num_envs, np.uint8)
         self._heard = np.zeros(self.num_envs, np.uint8)
@@ -115,7 +126,7 @@ class CommAIEnv(Env):
 
     def make_specs(self) -> dict[str, EnvSpec]:
         """Describes a symbol."""
-        count = 2 if self.mode == "bit" else 256
+        count = 2 if self._in_bits else 256
         symbol = {"symbol": specs.DiscreteArray(count, np.uint8, "symbol")}
         kind = {"symbol": Modality("flat", "categorical", "text")}
         return {
@@ -132,7 +143,7 @@ class CommAIEnv(Env):
         """Hears a symbol and says the next."""
         heard = action["symbol"].numpy()
         reward, step_type = np.zeros(self.num_envs, np.float32), np.full(self.num_envs, StepType.MID, np.int8)
-        if self.mode == "byte":
+        if not self._in_bits:
             return self._converse(heard, step_type, reward)
         self._heard = (self._heard << 1) | heard
         self._phase = (self._phase + 1) % 8
@@ -153,7 +164,7 @@ class CommAIEnv(Env):
         return self._timestep(step_type, reward)
 
     def _timestep(self, step_type: np.ndarray, reward: np.ndarray) -> TimeStep:
-        symbol = self._said if self.mode == "byte" else (self._said >> PLACES[self._phase]) & 1
+        symbol = (self._said >> PLACES[self._phase]) & 1 if self._in_bits else self._said
         discount = (step_type != StepType.LAST).astype(np.float32)
         signals = from_numpy(step_type), from_numpy(reward), from_numpy(discount)
         return TimeStep(*signals, {"symbol": from_numpy(symbol)})

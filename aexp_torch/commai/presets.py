@@ -1,8 +1,8 @@
-"""Presets: the configurations that both originals ship, and parts of them."""
+"""Presets: the configurations that both originals ship, parts of them, and the tasks that came later."""
 
 from typing import Any
 
-__all__ = ["PRESETS"]
+__all__ = ["PRESETS", "SPOKEN_IN"]
 
 COMMAI = {
     "repetition": (
@@ -27,9 +27,19 @@ COMMAI = {
 }
 SUBTASKS = {5: 18, 7: 3, 9: 3, 13: 2}
 NUMBERS = (*range(1, 17), 19, 20)
+SMALL_COMP = (
+    "ReverseXTask OddReverseXTask EvenReverseXTask FlipXTask RepeatNXTask OddRepeatNXTask EvenRepeatNXTask RotateRXTask"
+    " RotateR1Task RotateR2Task RotateL1Task RotateL2Task ConcatenateXYTask ReverseRepeatNXTask ReverseRotateRXTask"
+    " ReverseConcatenateXYTask RepeatNReverseXTask RepeatNRotateRXTask RepeatNConcatenateXYTask RotateRReverseXTask"
+    " RotateRRepeatNXTask RotateRConcatenateXYTask ConcatenateReverseXReverseYTask ConcatenateRepeatNXRepeatMYTask"
+    " ConcatenateRotateRXRotateSYTask"
+)
+TABLES = range(1, 9)  # of the preset "lookup"
+COMPOSED_FROM, LAST = 5_000, 1_000_000  # instances
 
 
 def _config(classes: dict[str, str], scheduler: str, world_for: str = "", **arguments: Any) -> dict[str, Any]:
+    """Returns a configuration; tasks whose path has `world_for` in it share a world."""
     tasks = {name: {"type": path, **({"world": "gw"} if world_for in path else {})} for name, path in classes.items()}
     return {
         "worlds": {"gw": {"type": "worlds.grid_world.GridWorld"}},
@@ -71,4 +81,39 @@ def _challenge() -> dict[str, Any]:
     return _config(classes, "ConsecutiveTaskScheduler", "challenge_mini", success_threshold=5)
 
 
-PRESETS = {"commai": _commai, "micro": _micro, "mini": _mini, "challenge": _challenge}
+def _nano() -> dict[str, Any]:
+    return _config(
+        {name: f"tasks.micro.nano.{name}" for name in ("Task0", "Task1", "Task11", "Task10")}, "RandomTaskScheduler"
+    )
+
+
+def _small_comp() -> dict[str, Any]:
+    classes = {name: f"tasks.micro.small_comp.{name}" for name in SMALL_COMP.split()}
+    return _config(classes, "RandomTaskScheduler")
+
+
+def _lookup() -> dict[str, Any]:
+    """Returns eight tables of three bits, from some time on two of them one after the other; tests ask for held-out bits."""
+    pairs = [f"{one}_{two}" for one in TABLES for two in TABLES]
+    names = {f"{number}": f"LookupTaskR3D{number}" for number in TABLES} | {
+        pair: f"FuncLookupTaskR3D{pair}" for pair in pairs
+    }
+    tests = {f"test {pair}": f"FuncLookupTestTaskR3D{pair}" for pair in pairs}
+    classes = {name: f"tasks.micro.split_lookup_tables_1.{kind}" for name, kind in (names | tests).items()}
+    intervals = [(COMPOSED_FROM if name in pairs else 0, LAST) for name in names]
+    config = _config(classes, "IntervalTaskScheduler", intervals=intervals, tasks_test=list(tests))
+    config["scheduler"]["args"]["tasks"] = list(names)
+    return config
+
+
+PRESETS = {
+    "commai": _commai,
+    "micro": _micro,
+    "mini": _mini,
+    "challenge": _challenge,
+    "nano": _nano,
+    "small_comp": _small_comp,
+    "lookup": _lookup,
+}
+# The mode and the serializer that presets are made for, where these are not "byte" and "standard".
+SPOKEN_IN = {"commai": ("bit", "standard")} | dict.fromkeys(("nano", "small_comp", "lookup"), ("bit", "identity"))

@@ -3,10 +3,11 @@
 import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from aexp_torch.commai.conversation import Conversation
 from aexp_torch.commai.results import Results
+from aexp_torch.commai.serializers import Mode, Serializer
 from aexp_torch.errors import SpecError
 
 __all__ = ["run"]
@@ -16,24 +17,28 @@ def run(
     config: str | Path | Mapping[str, Any],
     learner: Any,
     *,
-    mode: Literal["bit", "byte"] = "bit",
+    mode: Mode = "bit",
     max_steps: int | None = None,
     on_task: Callable[[str], Any] | None = None,
     seed: int = 0,
     max_reward_per_task: float | None = None,
     scramble: bool = False,
+    serializer: Serializer | str | None = None,
 ) -> Results:
     """Runs a session: in every step the learner hears its reward, then a symbol, and answers with one.
 
     Args:
       config: as for CommAIEnv.
-      learner: an object with `next(symbol)` and `reward(r)`, a class of such, or the dotted path of one.
+      learner: an object with `next(symbol)` and `reward(r)`, a class of such, or the dotted path of one. While it has a
+        true `test_mode`, an IntervalTaskScheduler takes its tests.
       mode: "bit" or "byte".
       max_steps: ends the session; None: the scheduler does.
       on_task: called with the class name of a task when an instance begins.
       scramble: words are said, and heard, as invented ones.
       seed: of everything that is drawn.
       max_reward_per_task: what all instances of a task may earn together; None for no limit.
+      serializer: of bit mode: "standard", eight bits for a character; "identity", one symbol, the character itself;
+        None: as the preset is made for, else "standard".
 
     Returns:
       What came of the tasks.
@@ -42,10 +47,13 @@ def run(
       SpecError: a configuration, a learner or a symbol that is none.
     """
     learner = _learner(learner)
-    conversation = Conversation(config, mode, seed, max_reward_per_task, on_task, scramble)
+    conversation = Conversation(config, mode, seed, max_reward_per_task, on_task, scramble, serializer)
+    scheduler, may_test = conversation.sessions.schedulers[0], hasattr(learner, "test_mode")
     hear = getattr(learner, "try_reward", None) or _passing_on(learner)
     symbol, steps = None, 0
     while max_steps is None or steps < max_steps:
+        if may_test:
+            scheduler.test_mode = bool(learner.test_mode)
         said, reward = conversation.next(symbol)
         hear(reward)
         if conversation.over:

@@ -25,6 +25,7 @@ class Scheduler:
     """Chooses among the tasks of one conversation."""
 
     rng: random.Random
+    test_mode = False  # has the next instance be a test, where there are any
 
     def __init__(self, tasks: Sequence[Task]):
         if not tasks:
@@ -144,19 +145,25 @@ class IntervalTaskScheduler(Scheduler):
     Args:
       tasks: all of them.
       intervals: `(first, last)` for each, numbers of finished instances, the last one not included.
+      tasks_test: of which any is taken in test mode, in which no instance counts as finished.
     """
 
-    def __init__(self, tasks: Sequence[Task], intervals: Sequence[tuple[int, int]]):
-        super().__init__(tasks)
+    def __init__(self, tasks: Sequence[Task], intervals: Sequence[tuple[int, int]], tasks_test: Sequence[Task] = ()):
+        super().__init__([*tasks, *tasks_test])
         if len(intervals) != len(tasks):
             raise SpecError(
                 f"IntervalTaskScheduler: expected an interval for each of {len(tasks)} tasks, got {len(intervals)}."
             )
         self.intervals = [tuple(interval) for interval in intervals]
+        self.num_tests = len(tasks_test)
         self.finished = -1
 
     def next_task(self) -> Task:
-        """Returns any task whose interval it is."""
+        """Returns any task whose interval it is, or any test."""
+        if self.test_mode:
+            if not self.num_tests:
+                raise SpecError("IntervalTaskScheduler: expected tasks_test for test mode, there are none.")
+            return self.rng.choice(self.tasks[-self.num_tests :])
         self.finished += 1
         due = [task for task, (first, last) in zip(self.tasks, self.intervals) if first <= self.finished < last]
         if not due:

@@ -10,7 +10,7 @@ once, a reward in every step).
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,10 +22,10 @@ from aexp_torch.commai.results import Results
 from aexp_torch.commai.scrambling import Scrambler
 from aexp_torch.commai.task import Task
 from aexp_torch.commai.world import World
-from aexp_torch.errors import EndOfStream
+from aexp_torch.errors import EndOfStream, SpecError
 from aexp_torch.sources.plain_state import pack, unpack
 
-__all__ = ["BITS", "BYTES", "Rules", "Sessions"]
+__all__ = ["BITS", "BYTES", "CHARACTERS", "Rules", "Sessions"]
 
 NEVER = np.iinfo(np.int64).max
 NONE_LANE = -1
@@ -71,6 +71,7 @@ class Rules:
 
 
 BITS = Rules(steps=8, encoding="utf-8", appends=False, hears_after_end=False, switches_at_once=False)
+CHARACTERS = replace(BITS, steps=1, encoding="latin-1")  # a character is a symbol, as the identity serializer has it
 BYTES = Rules(steps=1, encoding="latin-1", appends=True, hears_after_end=True, switches_at_once=True)
 
 
@@ -175,7 +176,7 @@ class Sessions:
             if closing[lane]:
                 reward[lane] = self._switch(lane)
             elif rules.switches_at_once and self._ended[lane] and not ended[lane] and channels.empty()[lane]:
-                self._switch(lane)
+                reward[lane] = self._switch(lane) or NONE
         blotted = heeded & self._blots & channels.speaking() & (symbols != SPACE)
         if blotted.any():
             channels.blot(blotted)
@@ -208,7 +209,7 @@ class Sessions:
         if heeded and self._wakes[0, symbol]:
             self._hear(0)
         if rules.switches_at_once and not ended and self._ended[0] and channels.head[0] == channels.tail[0]:
-            self._switch(0)
+            reward[0] = self._switch(0) or NONE
         elif heeded and symbol != SPACE and self._blots[0] and not channels.is_silent(0):
             channels.blot(ONLY)
         return self._emit_alone(reward)
@@ -323,6 +324,7 @@ class Sessions:
         self._earned[lane] = self._earned_by[lane].get(name, 0.0)
         self._no_separator[lane], self._strict[lane] = not task.separator, not task.patient
         self._blots[lane] = task.blots
+        self.channels.quiet[lane] = ord(task.default_output)
         self._listen(lane, task)
         task.lane, task.sessions, task.rng = lane, self, self.rngs[lane]
         task.start()
@@ -349,7 +351,16 @@ class Sessions:
         if self._scramblers:
             text = self._scramblers[lane].scramble(text)
         if not late or self._ended[lane]:
-            self.channels.say(lane, text.encode(self.rules.encoding), priority)
+            self.channels.say(lane, self._encoded(lane, text), priority)
+
+    def _encoded(self, lane: int, text: str) -> bytes:
+        try:
+            return text.encode(self.rules.encoding)
+        except UnicodeEncodeError as error:
+            raise SpecError(
+                f"{type(self.tasks[lane]).__name__}: expected text that symbols below 256 can carry, got {text!r}. Only bits"
+                " with the standard serializer carry all letters."
+            ) from error
 
     def finish(self, lane: int, reward: float, result: bool, text: str) -> None:
         """Ends the instance under way; a second call does nothing."""

@@ -23,6 +23,7 @@ class Task:
       needs_world: made with the world as its argument; `look` is called whenever that changes.
       patient: hears while the environment speaks; otherwise that is punished, and not heard.
       separator: a space stands between this instance and the next.
+      default_output: the symbol that the environment says when it has nothing to say.
     """
 
     max_time: int = 1000
@@ -31,6 +32,7 @@ class Task:
     needs_world: bool = False
     patient: bool = True
     separator: bool = True
+    default_output: str = " "
     lane: int
     sessions: "Sessions"
     rng: random.Random

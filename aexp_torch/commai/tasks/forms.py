@@ -1,9 +1,9 @@
-"""Forms of tasks: a question with one answer, told after the first period or asked until it comes."""
+"""Forms of tasks: a question with one answer, which the first period decides, or every symbol."""
 
 from aexp_torch.commai.task import Task
 from aexp_torch.commai.words import NEGATIVE, POSITIVE
 
-__all__ = ["OneAnswer"]
+__all__ = ["ImpatientTask", "OneAnswer"]
 
 
 class OneAnswer(Task):
@@ -45,3 +45,52 @@ class OneAnswer(Task):
     def time_out(self) -> None:
         """Takes silence for a wrong answer."""
         self.finish(0, self.blame())
+
+
+class ImpatientTask(Task):
+    """Asks, and compares symbol by symbol: the reply to the question's last symbol is the answer's first.
+
+    A wrong symbol ends the instance with -1 at once, the whole answer with +1; silence is wrong, too. One step is one
+    symbol: use the identity serializer, or byte mode.
+
+    A subclass implements `ask`, which returns the question and the answer, and `limit`.
+
+    Attributes:
+      pondering: a symbol that may be said before the answer, as often as the time allows.
+    """
+
+    hears = None
+    blots = False
+    separator = False
+    pondering = ""
+    question: str
+    answer: str
+
+    def ask(self) -> tuple[str, str]:
+        """Returns the question and the answer."""
+        raise NotImplementedError
+
+    def limit(self) -> int:
+        """Returns after how many steps the instance times out."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Asks."""
+        self.question, self.answer = self.ask()
+        self.max_time, self.answered = self.limit(), 0
+        self.say(self.question)
+
+    def hear(self, text: str) -> None:
+        """Compares a symbol with what has to come next."""
+        if len(text) < len(self.question) or (not self.answered and text[-1:] == self.pondering):
+            return
+        if text[-1:] != self.answer[self.answered]:
+            self.finish(-1)
+            return
+        self.answered += 1
+        if self.answered == len(self.answer):
+            self.finish(1)
+
+    def time_out(self) -> None:
+        """Ends the instance with nothing."""
+        self.finish(0)

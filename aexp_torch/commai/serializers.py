@@ -1,0 +1,51 @@
+"""Serializers: how many symbols a character is, by the names that CommAI-env has for it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from aexp_torch.commai.presets import SPOKEN_IN
+from aexp_torch.commai.sessions import BITS, BYTES, CHARACTERS, Rules
+from aexp_torch.errors import SpecError
+
+__all__ = ["Mode", "Serializer", "rules_for"]
+
+Mode = Literal["bit", "byte"]
+Serializer = Literal["standard", "identity"]
+
+SERIALIZERS = {"standard": BITS, "identity": CHARACTERS}
+# As CommAI-env's option -s has them.
+RENAMED = {"core.serializer.StandardSerializer": "standard", "core.serializer.IdentitySerializer": "identity"}
+SCRAMBLING = "core.serializer.ScramblingSerializerWrapper"
+
+
+def rules_for(
+    config: str | Path | Mapping[str, Any], mode: Mode | None, serializer: Serializer | str | None
+) -> tuple[Mode, Rules]:
+    """Returns the mode and the rules of conversation.
+
+    Args:
+      config: whose own mode and serializer are taken where none is given: those of the preset, else `"byte"` and
+        `"standard"`.
+      mode: `"bit"`, CommAI-env's conversation, or `"byte"`, that of the General AI Challenge, which has no serializer.
+      serializer: in bit mode, `"standard"`: a character is eight bits; `"identity"`: it is one symbol, and all limits
+        count characters. CommAI-env's class paths are taken, too.
+
+    Raises:
+      SpecError: no such mode or serializer.
+
+    >>> rules_for("commai", "bit", "core.serializer.IdentitySerializer")[1].steps
+    1
+    """
+    usual_mode, usual = SPOKEN_IN.get(str(config), ("byte", "standard"))
+    if mode not in ("bit", "byte", None):
+        raise SpecError(f"commai: expected mode 'bit' or 'byte', got {mode!r}.")
+    serializer = RENAMED.get(str(serializer), serializer or usual)
+    if serializer == SCRAMBLING:
+        raise SpecError(
+            f"commai: expected a serializer without words of its own, got {serializer!r}. Set scramble=True."
+        )
+    if serializer not in SERIALIZERS:
+        raise SpecError(f"commai: expected one of the serializers {[*SERIALIZERS, *RENAMED]}, got {serializer!r}.")
+    mode = mode or usual_mode
+    return mode, BYTES if mode == "byte" else SERIALIZERS[serializer]
