@@ -82,9 +82,11 @@ class ImpatientTask(Task):
 
     def hear(self, text: str) -> None:
         """Compares a symbol with what has to come next."""
-        if len(text) < len(self.question) or (not self.answered and text[-1:] == self.pondering):
+        over = self.answered == len(self.answer)
+        if over or len(text) < len(self.question) or (not self.answered and text[-1:] == self.pondering):
             return
         if text[-1:] != self.answer[self.answered]:
+            self.answered = len(self.answer)
             self.finish(-1)
             return
         self.answered += 1

@@ -47,18 +47,9 @@ ITALIAN = {
     "tomato": "pomodoro",
 }
 ITALIAN_NUMBERS = (
-    "zero",
-    "uno",
-    "due",
-    "tre",
-    "quattro",
-    "cinque",
-    "sei",
-    "sette",
-    "otto",
-    "nove",
-    "dieci",
-)  # codespell:ignore tre
+    *("zero", "uno", "due", "tre", "quattro", "cinque"),  # codespell:ignore tre
+    *("sei", "sette", "otto", "nove", "dieci"),
+)
 ITALIAN_POSITIVE = ("ottimo lavoro.", "bravo.", "congratulazioni.", "giusto.", "corretto.")
 REQUESTS = ("please tell me the {}.", "what's the {}?", "what is the {}?", "can you tell me the {}?")
 TARGETS = {"d": "a", "o": "c", "k": "t", "r": "e", "u": "n"}  # the same in every conversation
