@@ -1,7 +1,5 @@
 """Drills: questions and answers of one symbol, prepared in advance, so that they are judged without asking the task."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from aexp_torch.sources.plain_state import pack, unpack
@@ -9,7 +7,7 @@ from aexp_torch.sources.plain_state import pack, unpack
 __all__ = ["Drills"]
 
 LENGTH = 64
-ARRAYS = ["active", "tells", "until_right", "ask", "right", "place", "limit"]
+ARRAYS = ["active", "tells", "until_right", "ask", "right", "place", "count", "limit"]
 
 
 class Drills:
@@ -21,6 +19,7 @@ class Drills:
       right: uint8 [N, LENGTH], the answers.
       tells: bool [N]: the right answer is said before the next question.
       place: int64 [N]: the question that is being answered.
+      count: int64 [N]: questions that were prepared.
       until_right: bool [N]: the task has to look at a right answer.
       limit: int64 [N]: when more questions than this were asked, the task has to look.
     """
@@ -29,12 +28,13 @@ class Drills:
         self.useful = num_lanes > 1  # a lane alone is quicker with its task
         self.active, self.tells, self.until_right = np.zeros((3, num_lanes), bool)
         self.ask, self.right = np.zeros((2, num_lanes, LENGTH), np.uint8)
-        self.place, self.limit = np.zeros((2, num_lanes), np.int64)
+        self.place, self.count, self.limit = np.zeros((3, num_lanes), np.int64)
 
-    def start(self, lane: int, pairs: Sequence[tuple[str, str]], tells: bool, limit: int, until_right: bool) -> None:
-        """Takes LENGTH questions with their answers; the first is being asked."""
-        self.ask[lane] = np.frombuffer("".join(question for question, _ in pairs).encode("latin-1"), np.uint8)
-        self.right[lane] = np.frombuffer("".join(answer for _, answer in pairs).encode("latin-1"), np.uint8)
+    def start(self, lane: int, questions: str, answers: str, tells: bool, limit: int, until_right: bool) -> None:
+        """Takes up to LENGTH questions with their answers, a symbol each; the first is being asked."""
+        count = self.count[lane] = len(questions)
+        self.ask[lane, :count] = np.frombuffer(questions.encode("latin-1"), np.uint8)
+        self.right[lane, :count] = np.frombuffer(answers.encode("latin-1"), np.uint8)
         self.active[lane], self.tells[lane], self.place[lane], self.limit[lane] = True, tells, 0, limit
         self.until_right[lane] = until_right
 
@@ -42,10 +42,9 @@ class Drills:
         """Ends a lane's drill."""
         self.active[lane] = False
 
-    def answered(self, lane: int) -> tuple[str, str]:
-        """Returns the question that was answered last, and its answer."""
-        place = self.place[lane] - 1
-        return chr(self.ask[lane, place]), chr(self.right[lane, place])
+    def asked_since(self, lane: int) -> int:
+        """Returns how many questions were asked after the first."""
+        return int(self.place[lane]) - 1
 
     def state_dict(self) -> dict:
         """Returns everything."""

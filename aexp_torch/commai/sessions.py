@@ -170,8 +170,8 @@ class Sessions:
             self._separated |= separate
         for lane in np.flatnonzero(events | late | closing).tolist():
             if late[lane]:
-                self._time_out(lane)
-            if events[lane]:
+                self._time_out(lane, bool(events[lane]))
+            elif events[lane]:
                 self._hear(lane)
             if closing[lane]:
                 reward[lane] = self._switch(lane)
@@ -204,9 +204,10 @@ class Sessions:
             heeded = not (speaking or self.to_wait[0] > 1)
         if heeded:
             channels.hear_alone(symbol)
+        event = heeded and self._wakes[0, symbol]
         if late:
-            self._time_out(0)
-        if heeded and self._wakes[0, symbol]:
+            self._time_out(0, bool(event))
+        elif event:
             self._hear(0)
         if rules.switches_at_once and not ended and self._ended[0] and channels.head[0] == channels.tail[0]:
             reward[0] = self._switch(0) or NONE
@@ -233,7 +234,7 @@ class Sessions:
             ~(right & drills.until_right[rows])
             & (streak < IN_A_ROW)
             & (asked <= drills.limit[rows])
-            & (drills.place[rows] < drills.right.shape[1])
+            & (drills.place[rows] < drills.count[rows])
         )
         rows = rows[stays]
         place = drills.place[rows]
@@ -264,20 +265,25 @@ class Sessions:
 
     def _hear(self, lane: int) -> None:
         task, world = self.tasks[lane], self._worlds[lane]
+        timing_out = self._timing_out == lane
+        if self._ended[lane] and not timing_out:
+            return
         text = self.channels.text(lane).decode(self.rules.encoding, "ignore")
         if self._scramblers:
             text = self._scramblers[lane].unscramble(text)
-        was_over = bool(self._ended[lane])
-        if world is not None and not was_over and text.endswith("."):
+        if world is not None and text.endswith("."):
             world.hear(text)
-        if not was_over and not self._ended[lane]:
+        if timing_out or not self._ended[lane]:
             task.hear(text)
 
-    def _time_out(self, lane: int) -> None:
+    def _time_out(self, lane: int, hears: bool) -> None:
+        """Ends an instance; what is said in this very step may still count."""
         self._timing_out = lane
         self.tasks[lane].time_out()
-        self._timing_out = NONE_LANE
         self._ended[lane] = True
+        if hears:
+            self._hear(lane)
+        self._timing_out = NONE_LANE
 
     def _switch(self, lane: int) -> float:
         """Ends the instance and begins the next; returns the reward of the one that ends."""
@@ -363,8 +369,9 @@ class Sessions:
             ) from error
 
     def finish(self, lane: int, reward: float, result: bool, text: str) -> None:
-        """Ends the instance under way; a second call does nothing."""
-        if self._ended[lane]:
+        """Ends the instance under way; a second call does nothing, but a right answer in the step of the time-out counts."""
+        in_time = lane == self._timing_out and result and not self._result[lane]
+        if self._ended[lane] and not in_time:
             return
         self._ended[lane], self._stored[lane], self._result[lane] = True, reward, result
         if text:

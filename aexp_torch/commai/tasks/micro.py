@@ -4,29 +4,34 @@ import functools
 import itertools
 import re
 import string
+from typing import Any
 
-from aexp_torch.commai.tasks.questions import MappingTask, MicroTask
+from aexp_torch.commai.tasks.questions import MappingTask, MicroTask, TableTask
 from aexp_torch.commai.words import dictionary
 
 LETTERS, DIGITS = string.ascii_lowercase, string.digits
 PUNCTUATION = ' !":?.,;'
 SYMBOLS = string.ascii_letters + DIGITS + " ,.!;?-"
+UNITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"]
+TENS = ["ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+TEENS = ["ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
 
 
-class Micro1Task(MicroTask):
+class Micro1Task(TableTask):
     """Ten symbols are asked, one symbol is always the answer."""
 
     hears = None
 
-    def begin(self) -> None:
+    def draw(self) -> dict[str, str]:
         """Draws the symbols, and the answer among them."""
-        self.symbols = self.rng.sample(SYMBOLS, 10)
-        self.right = self.pick(*self.symbols)
+        symbols = self.rng.sample(SYMBOLS, 10)
         self.known = False
+        return dict.fromkeys(symbols, self.pick(*symbols))
 
-    def ask(self) -> tuple[str, str]:
-        """Asks any."""
-        return self.rng.choice(self.symbols), self.right
+    def order(self) -> list[str]:
+        """Asks for any, again and again."""
+        return self.rng.choices(list(self.table), k=64)
 
     def note(self, right: bool) -> None:
         """Takes note of a right answer."""
@@ -54,7 +59,7 @@ class Micro2Task(MappingTask):
 
     def note(self, right: bool) -> None:
         """Counts wrong answers until the first right one to a letter."""
-        self.known |= right and self.question in LETTERS
+        self.known |= right and self.key in LETTERS
         self.wrong += not right
 
     def should_know(self) -> bool:
@@ -80,14 +85,14 @@ class Micro3Task(MappingTask):
 
 
 class Micro4Task(MappingTask):
-    """Everything is to be echoed."""
+    """Four symbols are to be echoed."""
 
     tells = False
     options = 1
 
     def draw(self) -> dict[str, str]:
-        """Draws the letters."""
-        return {symbol: symbol for symbol in [*PUNCTUATION, *self.rng.sample(LETTERS, 4)]}
+        """Draws four letters or marks."""
+        return {symbol: symbol for symbol in self.rng.sample(LETTERS + PUNCTUATION, 4)}
 
 
 class Micro5Task(MappingTask):
@@ -98,13 +103,15 @@ class Micro5Task(MappingTask):
       length: the shortest and longest answer, without its period; None: a permutation of the digits.
       period: the answer ends with one.
       prefix: random digits before the answer in the feedback, at least and at most.
+      drops_period: from the feedback of a right answer.
     """
 
-    after_question, after_feedback = ".", ";"
+    form, after_feedback = "{}.", ";"
     key_length: tuple[int, int] = (1, 1)
     length: tuple[int, int] | None = (1, 1)
     period = True
-    prefix: tuple[int, ...] = (0, 0)
+    prefix: tuple[int, int] = (0, 0)
+    drops_period = False
 
     def draw(self) -> dict[str, str]:
         """Draws keys and answers."""
@@ -118,117 +125,72 @@ class Micro5Task(MappingTask):
 
     def hint(self, right: bool) -> str:
         """Returns the answer, after random digits."""
-        return self._digits(*self.prefix) + self.answer
+        told = self.answer.removesuffix(".") if right and self.drops_period else self.answer
+        return self._digits(*self.prefix) + told
 
 
-class Micro5Sub1Task(Micro5Task):
-    """`3` `9`, said one after the other."""
-
-    after_question = after_feedback = ""
-    length, period = None, False
-
-
-class Micro5Sub2Task(Micro5Task):
-    """`3` `9;`."""
-
-    after_question = ""
-    length, period = None, False
+def _micro5(number: int, example: str, **attributes: Any) -> type[Micro5Task]:
+    """Returns a subtask of Micro5."""
+    described = {"__doc__": f"A question and what is said after the answer: `{example}`.", "__module__": __name__}
+    return type(f"Micro5Sub{number}Task", (Micro5Task,), described | attributes)
 
 
-class Micro5Sub3Task(Micro5Task):
-    """`3.` `9;`."""
-
-    length, period = None, False
-
-
-class Micro5Sub4Task(Micro5Task):
-    """`5.` `83;`."""
-
-    length, period = (2, 2), False
-
-
-class Micro5Sub5Task(Micro5Task):
-    """`5.` `8.;`."""
-
-
-class Micro5Sub6Task(Micro5Task):
-    """`5.` `8.;`, without the period after a right answer."""
-
-    def hint(self, right: bool) -> str:
-        """Returns the answer."""
-        return self.answer.removesuffix(".") if right else self.answer
+Micro5Sub1Task = _micro5(1, "39", form="{}", length=None, period=False, after_feedback="")
+Micro5Sub2Task = _micro5(2, "39;", form="{}", length=None, period=False)
+Micro5Sub3Task = _micro5(3, "3.9;", length=None, period=False)
+Micro5Sub4Task = _micro5(4, "5. 83;", length=(2, 2), period=False)
+Micro5Sub5Task = _micro5(5, "5. 8.;")
+Micro5Sub6Task = _micro5(6, "5. 8.;, or 5. 8; where 8. was said", drops_period=True)
+Micro5Sub7Task = _micro5(7, "5. 83.;", length=(1, 2))
+Micro5Sub8Task = _micro5(8, "51. 8.;", key_length=(2, 2))
+Micro5Sub9Task = _micro5(9, "51. 8.;", key_length=(1, 2))
+Micro5Sub10Task = _micro5(10, "5. 48.;", prefix=(1, 1))
+Micro5Sub11Task = _micro5(11, "5. 48.;", prefix=(0, 1))
+Micro5Sub12Task = _micro5(12, "5. 8317.;", length=(3, 5))
+Micro5Sub13Task = _micro5(13, "5190. 8.;", key_length=(3, 5))
+Micro5Sub14Task = _micro5(14, "5. 4028.;", prefix=(2, 4))
+Micro5Sub15Task = _micro5(15, "5. 8317.;", length=(1, 5))
+Micro5Sub16Task = _micro5(16, "5190. 8.;", key_length=(1, 5))
+Micro5Sub17Task = _micro5(17, "5190. 8317.;", key_length=(1, 5), length=(1, 5))
+Micro5Sub18Task = _micro5(18, "5190236. 8317.;", key_length=(1, 10), length=(1, 10))
 
 
-class Micro5Sub7Task(Micro5Task):
-    """Answers of one or two digits."""
+class SpokenMappingTask(MappingTask):
+    """Asks for the values of a table in words; the answer ends with the first period."""
 
-    length = (1, 2)
+    hears = b"."
+    failed_tolerance = 2.0
 
+    def judge(self, text: str) -> bool | None:
+        """Compares what was said."""
+        return text == self.answer
 
-class Micro5Sub8Task(Micro5Task):
-    """Keys of two digits."""
-
-    key_length = (2, 2)
-
-
-class Micro5Sub9Task(Micro5Task):
-    """Keys of one or two digits."""
-
-    key_length = (1, 2)
+    def feedback(self, right: bool) -> str:
+        """Praises, or blames and tells the answer."""
+        return "good job! ;" if right else f"wrong! {self.answer};"
 
 
-class Micro5Sub10Task(Micro5Task):
-    """A random digit stands before the answer in the feedback."""
+class Micro6Task(SpokenMappingTask):
+    """`random_map: never.`: `we.`."""
 
-    prefix = (1, 1)
+    form = "random_map: {}."
 
-
-class Micro5Sub11Task(Micro5Task):
-    """A random digit may stand before the answer in the feedback."""
-
-    prefix = (0, 1)
-
-
-class Micro5Sub12Task(Micro5Task):
-    """Answers of three to five digits."""
-
-    length = (3, 5)
+    def draw(self) -> dict[str, str]:
+        """Draws eight words, and a word for each."""
+        common = dictionary()[:200]
+        return dict(zip(self.rng.sample(common, 8), [f"{word}." for word in self.rng.sample(common, 8)]))
 
 
-class Micro5Sub13Task(Micro5Task):
-    """Keys of three to five digits."""
+class Micro15Task(SpokenMappingTask):
+    """`say next after: seventy.`: `eighty.`."""
 
-    key_length = (3, 5)
+    form = "say next after: {}."
 
-
-class Micro5Sub14Task(Micro5Task):
-    """Two to four random digits stand before the answer in the feedback."""
-
-    prefix = (2, 4)
-
-
-class Micro5Sub15Task(Micro5Task):
-    """Answers of one to five digits."""
-
-    length = (1, 5)
-
-
-class Micro5Sub16Task(Micro5Task):
-    """Keys of one to five digits."""
-
-    key_length = (1, 5)
-
-
-class Micro5Sub17Task(Micro5Task):
-    """Keys and answers of one to five digits."""
-
-    key_length = length = (1, 5)
-
-
-class Micro5Sub18Task(Micro5Task):
-    """Keys and answers of one to ten digits."""
-
-    key_length = length = (1, 10)
+    def draw(self) -> dict[str, str]:
+        """Draws a row of numbers, often backwards."""
+        row = self.pick(UNITS, ORDINALS, TENS, TEENS)
+        row = row[::-1] if self.rng.random() < 2 / 3 else row
+        return {item: f"{following}." for item, following in itertools.pairwise(row)}
 
 
 class SentenceTask(MicroTask):
@@ -242,63 +204,7 @@ class SentenceTask(MicroTask):
         praise, blame = self.words
         if right and not self.tells_when_right:
             return f"{praise} ;"
-        return f"{praise if right else blame} {self.told()};"
-
-    def told(self) -> str:
-        """Returns the answer as it is told."""
-        return self.answer
-
-
-class KeyedTask(SentenceTask):
-    """Asks for the values of a table in sentences; what was asked once is known.
-
-    A subclass implements `draw` and `sentence`.
-    """
-
-    failed_tolerance = 2.0
-
-    def draw(self) -> dict[str, str]:
-        """Returns `{key: answer}`."""
-        raise NotImplementedError
-
-    def sentence(self, key: str) -> str:
-        """Returns the question about a key."""
-        raise NotImplementedError
-
-    def begin(self) -> None:
-        """Draws the table."""
-        self.table = self.draw()
-        self.unseen = list(self.table)
-        self.queue: list[str] = []
-
-    def ask(self) -> tuple[str, str]:
-        """Asks for each key as often as there are keys, in any order, then again."""
-        if not self.queue:
-            self.queue = [key for key in self.table for _ in self.table]
-            self.rng.shuffle(self.queue)
-        self.key = self.queue.pop()
-        return self.sentence(self.key), self.table[self.key]
-
-    def note(self, right: bool) -> None:
-        """Takes a key that was asked for seen."""
-        self.unseen = [key for key in self.unseen if key != self.key]
-
-    def should_know(self) -> bool:
-        """Tells whether all keys were seen."""
-        return not self.unseen
-
-
-class Micro6Task(KeyedTask):
-    """`random_map: never.`: `we.`."""
-
-    def draw(self) -> dict[str, str]:
-        """Draws eight words, and a word for each."""
-        common = dictionary()[:200]
-        return dict(zip(self.rng.sample(common, 8), [f"{word}." for word in self.rng.sample(common, 8)]))
-
-    def sentence(self, key: str) -> str:
-        """Returns the question."""
-        return f"random_map: {key}."
+        return f"{praise if right else blame} {self.answer};"
 
 
 class Micro7Sub1Task(SentenceTask):
@@ -471,26 +377,6 @@ class Micro14Task(SentenceTask):
         """Asks for the next letter."""
         place = self.rng.randrange(25)
         return f"after {LETTERS[place]} comes what:.", f"{LETTERS[place + 1]}."
-
-
-UNITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"]
-TENS = ["ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-TEENS = ["ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
-
-
-class Micro15Task(KeyedTask):
-    """`say next after: seventy.`: `eighty.`."""
-
-    def draw(self) -> dict[str, str]:
-        """Draws a row of numbers, often backwards."""
-        row = self.pick(UNITS, ORDINALS, TENS, TEENS)
-        row = row[::-1] if self.rng.random() < 2 / 3 else row
-        return {item: f"{following}." for item, following in itertools.pairwise(row)}
-
-    def sentence(self, key: str) -> str:
-        """Returns the question."""
-        return f"say next after: {key}."
 
 
 class MixedTask(SentenceTask):

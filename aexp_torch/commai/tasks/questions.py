@@ -4,7 +4,9 @@ from aexp_torch.commai.drills import LENGTH
 from aexp_torch.commai.sessions import IN_A_ROW
 from aexp_torch.commai.task import Task
 
-__all__ = ["MappingTask", "MicroTask"]
+__all__ = ["MappingTask", "MicroTask", "TableTask"]
+
+WORTH_A_DRILL = 4
 
 
 class MicroTask(Task):
@@ -62,16 +64,18 @@ class MicroTask(Task):
 
     def hear(self, text: str) -> None:
         """Judges an answer."""
-        if self.sessions.drills.active[self.lane]:
-            self.question, self.answer = self.sessions.drills.answered(self.lane)
-            right = bool(self.sessions.streak[self.lane])
-            self.note(right)
+        sessions, lane = self.sessions, self.lane
+        if sessions.drills.active[lane]:
+            for _ in range(sessions.drills.asked_since(lane)):
+                self.question, self.answer = self.ask()
+            right = bool(sessions.streak[lane])
         else:
-            right = self.judge(text)
-            if right is None:
+            verdict = self.judge(text)
+            if verdict is None:
                 return
-            self.sessions.judged(self.lane, right)
-            self.note(right)
+            right = verdict
+            sessions.judged(lane, right)
+        self.note(right)
         if feedback := self.feedback(right):
             self.say(feedback)
         self._go_on()
@@ -90,10 +94,23 @@ class MicroTask(Task):
             self.end_with(False)
             return
         self._ask(*self.ask())
+        if self.sessions.drills.useful and self.hears is None:
+            self._drill()
+
+    def _drill(self) -> None:
+        """Has the next questions judged without this task, where questions and answers are symbols."""
         limit, until_right = self.unwatched()
-        if limit and self.sessions.drills.useful and self.hears is None and len(self.question) == len(self.answer) == 1:
-            pairs = [(self.question, self.answer), *(self.ask() for _ in range(LENGTH - 1))]
-            self.sessions.drills.start(self.lane, pairs, bool(self.feedback(True)), limit, until_right)
+        if not limit or len(self.question) != 1 or len(self.answer) != 1:
+            return
+        told = self.feedback(True)
+        questions, answers = self.coming() if told in ("", self.answer) else ("", "")
+        if len(questions) >= WORTH_A_DRILL:
+            questions, answers = self.question + questions, self.answer + answers
+            self.sessions.drills.start(self.lane, questions, answers, bool(told), limit, until_right)
+
+    def coming(self) -> tuple[str, str]:
+        """Returns questions that `ask` will return next whatever happens, and their answers, a symbol each."""
+        return "", ""
 
     def unwatched(self) -> tuple[int, bool]:
         """Returns how many questions may have been asked before the task has to look, and whether at a right answer, too."""
@@ -109,41 +126,66 @@ class MicroTask(Task):
         self.end_with(False)
 
 
-class MappingTask(MicroTask):
-    """Asks for the values of a table that is drawn for each instance, and has to be found out.
+class TableTask(MicroTask):
+    """Asks for the values of a table that is drawn for each instance.
 
     A subclass implements `draw`, which returns the table.
 
     Attributes:
-      options: wrong answers to a key after which its value should be known, and one more.
-      after_question: said with every question.
-      after_feedback: said with every feedback.
-      tells: the right answer is the feedback.
+      form: the question about a key.
+      key: that is asked for.
     """
 
-    hears = None
-    options = 2
-    after_question = after_feedback = ""
-    tells = True
+    form = "{}"
     table: dict[str, str]
+    key: str
 
     def draw(self) -> dict[str, str]:
-        """Returns `{question: answer}`."""
+        """Returns `{key: answer}`."""
         raise NotImplementedError
+
+    def order(self) -> list[str]:
+        """Draws the keys to ask for next: each as often as there are keys."""
+        keys = [key for key in self.table for _ in self.table]
+        self.rng.shuffle(keys)
+        return keys
 
     def begin(self) -> None:
         """Draws the table."""
         self.table = self.draw()
-        self.unknown = dict.fromkeys(self.table, self.options)
-        self._queue: list[str] = []
+        self.queue: list[str] = []
 
     def ask(self) -> tuple[str, str]:
-        """Asks for each key as often as there are keys, in any order, then again."""
-        if not self._queue:
-            self._queue = [key for key in self.table for _ in self.table]
-            self.rng.shuffle(self._queue)
-        key = self._queue.pop()
-        return key + self.after_question, self.table[key]
+        """Asks for the next key."""
+        self.queue = self.queue or self.order()
+        self.key = self.queue.pop()
+        return self.form.format(self.key), self.table[self.key]
+
+    def coming(self) -> tuple[str, str]:
+        """Returns the keys whose order has been drawn."""
+        keys = self.queue[:-LENGTH:-1]
+        questions, answers = "".join(keys), "".join([self.table[key] for key in keys])
+        return (questions, answers) if len(questions) == len(answers) == len(keys) else ("", "")
+
+
+class MappingTask(TableTask):
+    """Asks for the values of a table that has to be found out.
+
+    Attributes:
+      options: wrong answers to a key after which its value should be known, and one more.
+      after_feedback: said with every feedback.
+      tells: the right answer is the feedback.
+    """
+
+    hears: bytes | None = None
+    options = 2
+    after_feedback = ""
+    tells = True
+
+    def begin(self) -> None:
+        """Draws the table."""
+        super().begin()
+        self.unknown = dict.fromkeys(self.table, self.options)
 
     def judge(self, text: str) -> bool | None:
         """Waits for as many symbols as the answer has."""
@@ -158,9 +200,8 @@ class MappingTask(MicroTask):
         return self.answer
 
     def note(self, right: bool) -> None:
-        """Counts how many values each key may still have."""
-        key = self.question.removesuffix(self.after_question) if self.after_question else self.question
-        self.unknown[key] = 1 if right else max(self.unknown[key] - 1, 1)
+        """Counts how many values a key may still have."""
+        self.unknown[self.key] = 1 if right else max(self.unknown[self.key] - 1, 1)
 
     def should_know(self) -> bool:
         """Tells whether only one value is left for each key."""
