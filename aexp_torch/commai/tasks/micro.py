@@ -126,7 +126,7 @@ class Micro5Task(MappingTask):
     def hint(self, right: bool) -> str:
         """Returns the answer, after random digits."""
         told = self.answer.removesuffix(".") if right and self.drops_period else self.answer
-        return self._digits(*self.prefix) + told
+        return self._digits(*self.prefix) + told if any(self.prefix) else told
 
 
 def _micro5(number: int, example: str, **attributes: Any) -> type[Micro5Task]:

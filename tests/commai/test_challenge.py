@@ -1,0 +1,270 @@
+"""The Challenge's 46 tasks: solved, answered wrongly, left alone, and answered now and then.
+
+What is expected is counted in the transcripts, by the rules of the original, not by the environment's counters.
+"""
+
+import string
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from aexp_torch.commai import run
+from aexp_torch.commai.configuration import scheduler_maker
+from aexp_torch.commai.sessions import BYTES, Sessions
+from aexp_torch.commai.words import POSITIVE
+from tests.commai.challenge_solvers import SOLVERS, Micro5, Micro15, Player, SymbolPlayer, clumsy, silent, wrong
+
+MICRO = [name for name in SOLVERS if name.startswith("Micro")]
+MINI = [name for name in SOLVERS if name.startswith("TaskSet")]
+ANSWERED_BY_SILENCE = [name for name in MICRO if issubclass(SOLVERS[name], SymbolPlayer) or SOLVERS[name].miss == "~"]
+FAILED_TOLERANCE = dict.fromkeys(["Micro6Task", "Micro15Task", "Micro19Task", "Micro20Task"], 3)
+MOST_STEPS = 10_000
+
+
+class Recorded:
+    """Writes down what goes to and fro: `said[k]` is answered by `heard[k]`, whose reward is `rewards[k + 1]`."""
+
+    def __init__(self, player: Player):
+        self.player, self.said, self.heard, self.rewards, self.asked = player, "", "", [], []
+        self.starts = []  # of instances, and how many questions had been heard by then
+
+    def on_task(self, name):
+        self.starts.append((len(self.said), len(self.player.log)))
+
+    def reward(self, reward):
+        self.rewards.append(float(reward))
+        self.player.reward(reward)
+
+    def next(self, symbol):
+        self.said += symbol
+        answer = self.player.next(symbol)
+        self.heard += answer
+        return answer
+
+
+@dataclass
+class Instance:
+    """What happened in one: `verdicts` on `questions`, and the number of steps."""
+
+    questions: list[str]
+    verdicts: list[float]
+    steps: int
+    said: str
+    heard: str
+
+
+def configuration(name: str, instances: int) -> dict:
+    module = "challenge_micro" if name.startswith("Micro") else "challenge_mini"
+    arguments = {"tasks": ["it"], "intervals": [[0, instances]]}
+    return {
+        "worlds": {},
+        "tasks": {"it": {"type": f"tasks.challenge.round1.{module}.{name}"}},
+        "scheduler": {"type": "core.scheduler.IntervalTaskScheduler", "args": arguments},
+    }
+
+
+def play(name: str, player: Player, instances: int, seed: int):
+    """Returns the instances, as the transcript has them, and the results."""
+    learner = Recorded(player)
+    options = {"mode": "byte", "seed": seed, "on_task": learner.on_task, "max_steps": 200_000}
+    results = run(configuration(name, instances), learner, **options).tasks[name]
+    assert (results.instances, results.finished) == (instances, instances)
+    ends = [*learner.starts[1:], (len(learner.said), len(player.log))]
+    played = []
+    for (first, first_question), (last, last_question) in zip(learner.starts, ends):
+        given = [reward for reward in learner.rewards[first + 1 : last + 1] if reward]
+        questions = player.log[first_question:last_question]
+        said, heard = learner.said[first:last], learner.heard[first:last]
+        played.append(Instance(questions, given, last - first, said, heard))
+    assert results.steps == sum(instance.steps for instance in played)
+    assert results.reward == sum(sum(instance.verdicts) for instance in played) == sum(learner.rewards)
+    return played, results
+
+
+def known_at(name: str, questions: list[str], verdicts: list[float]) -> int | None:
+    """Returns after how many questions the learner should know the rule."""
+    pairs = list(zip(questions, [verdict > 0 for verdict in verdicts]))
+    if name == "Micro1Task":
+        return next((count for count, (_, right) in enumerate(pairs, 1) if right or count == 70), None)
+    if name == "Micro2Task":
+        misses = np.cumsum([not right for _, right in pairs])
+        letters = [question in string.ascii_lowercase for question, _ in pairs]
+        done = [right and letter for (_, right), letter in zip(pairs, letters)] | (misses == 27)
+        return int(np.argmax(done)) + 1 if done.any() else None
+    if name == "Micro3Task":
+        left = {}
+        for count, (question, right) in enumerate(pairs, 1):
+            if question in string.ascii_lowercase:
+                left[question] = 0 if right else max(left.get(question, 25) - 1, 0)
+            if len(left) == 4 and not any(left.values()):
+                return count
+        return None
+    if issubclass(SOLVERS[name], Micro5 | Micro15) or name == "Micro5Sub1Task":
+        keys = set(questions)
+        firsts = [questions.index(key) + 1 for key in keys]
+        return max(firsts)
+    return 1
+
+
+def expected_end(name: str, questions: list[str], verdicts: list[float]) -> tuple[int | None, bool]:
+    """Returns how many questions an instance with these verdicts has, and its result."""
+    known = known_at(name, questions, verdicts)
+    streak = 0
+    solved = None
+    for count, verdict in enumerate(verdicts, 1):
+        streak = streak + 1 if verdict > 0 else 0
+        if streak == 10:
+            solved = count
+            break
+    soft = None if known is None else known + 50
+    failed = None if soft is None else FAILED_TOLERANCE.get(name, 2) * (soft + 1) + 1
+    if solved is not None and (failed is None or solved <= failed):
+        return solved, soft is None or solved <= soft
+    return failed, False
+
+
+def check(name: str, instance: Instance) -> bool:
+    """Checks the number of questions of an instance of a micro-task; returns what its result has to be."""
+    count, solved = expected_end(name, instance.questions, instance.verdicts)
+    assert set(instance.verdicts) <= {1.0, -1.0}
+    if instance.steps >= MOST_STEPS and len(instance.verdicts) != count:
+        assert count is None or len(instance.verdicts) < count
+        assert instance.steps < MOST_STEPS + 100
+        return False
+    assert len(instance.verdicts) == count
+    return solved
+
+
+@pytest.mark.parametrize("name", MICRO)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_solver_gets_the_full_reward(name, seed):
+    played, results = play(name, SOLVERS[name](), 4, seed)
+    for instance in played:
+        assert check(name, instance)
+        seen = set()
+        for question, verdict in zip(instance.questions, instance.verdicts):
+            if name in MUST_LEARN:
+                assert verdict > 0 or question not in seen or name in GUESSES
+                seen.add(question)
+            else:
+                assert verdict > 0
+        assert name in MUST_LEARN or len(instance.verdicts) == 10
+    assert results.solved == 4
+
+
+GUESSES = ["Micro1Task", "Micro2Task", "Micro3Task"]  # a wrong answer does not tell the right one
+MUST_LEARN = [*GUESSES, *(name for name in MICRO if issubclass(SOLVERS[name], Micro5 | Micro15)), "Micro5Sub1Task"]
+FAILS_AFTER = {"Micro1Task": 243, "Micro2Task": 157, "Micro19Task": 157, "Micro20Task": 157}
+
+
+@pytest.mark.parametrize("name", MICRO)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_who_is_always_wrong_fails(name, seed):
+    (instance,), results = play(name, wrong(name), 1, seed)
+    assert not check(name, instance)
+    assert not results.solved
+    assert set(instance.verdicts) == {-1.0}
+    if name not in MUST_LEARN or name in FAILS_AFTER:
+        assert len(instance.verdicts) == FAILS_AFTER.get(name, 105) or instance.steps >= MOST_STEPS
+    assert instance.steps < MOST_STEPS or name in ("Micro15Task", "Micro20Task")
+
+
+@pytest.mark.parametrize("name", MICRO)
+def test_silence_is_an_answer_of_one_symbol_and_none_in_words(name):
+    (instance, _), results = play(name, silent(name), 2, 1)
+    assert not results.solved
+    assert instance.heard.strip() == ""
+    if name in ANSWERED_BY_SILENCE:
+        assert not check(name, instance)
+        rights = [question for question, verdict in zip(instance.questions, instance.verdicts) if verdict > 0]
+        assert set(rights) <= ({" "} if name in ("Micro2Task", "Micro3Task", "Micro4Task") else set())
+    else:
+        assert instance.steps == MOST_STEPS
+        assert instance.verdicts == []
+        assert instance.said.strip()[-1] == "."
+        assert len(instance.said.rstrip()) < 150  # one question
+
+
+@pytest.mark.parametrize("name", MICRO)
+@pytest.mark.parametrize("share", [0.1, 0.4])
+def test_the_limits_hold_for_who_errs_now_and_then(name, share):
+    played, results = play(name, clumsy(name, share, 7), 3, 5)
+    expected = [check(name, instance) for instance in played if instance.steps < MOST_STEPS]
+    assert results.solved == sum(expected)
+
+
+@pytest.mark.parametrize("name", MINI)
+def test_a_solver_of_mini_tasks_is_always_right(name):
+    played, results = play(name, SOLVERS[name](), 40, 3)
+    assert results.solved == 40
+    for instance in played:
+        question, _, praise = instance.said.partition("; verify: ")[2].partition(".")
+        assert instance.verdicts == [1.0]
+        assert praise.lstrip()[:-1] in POSITIVE
+        assert praise[-1] == " "
+
+
+@pytest.mark.parametrize("name", MINI)
+def test_wrong_answers_and_silence_in_mini_tasks(name):
+    player = wrong(name)
+    played, results = play(name, player, 10, 3)
+    assert (results.solved, results.reward) == (0, 0)
+    for instance in played:
+        answer = instance.heard.strip()
+        right = {"true.": "false.", "false.": "true."}[answer]
+        asked = len(instance.questions[0])
+        assert instance.heard.index(answer) == asked - 1
+        told = f"Wrong. The right answer is: {right} "
+        assert instance.said == instance.questions[0] + " " * (len(answer) - 1) + told
+    (instance,), results = play(name, silent(name), 1, 3)
+    assert (results.solved, results.reward) == (0, 0)
+    asked = instance.questions[0]
+    assert instance.said[:3000] == asked.ljust(3000)
+    assert instance.said[3000:] in [f"Wrong. The right answer is: {right}. " for right in ("true", "false")]
+
+
+def test_talking_out_of_turn_costs_one_each_time():
+    """The symbols of the prompt but the last, and those of the feedback, are not to be talked over."""
+
+    class Chatterbox:
+        rewards = []
+
+        def reward(self, reward):
+            self.rewards.append(reward)
+
+        def next(self, symbol):
+            return "x"
+
+    run(configuration("Micro7Sub1Task", 1), Chatterbox(), mode="byte", max_steps=50)
+    assert Chatterbox.rewards == [0] + [-1] * 6 + [0] * 43  # `say: k` costs; the answer never ends
+
+
+def lanes(name: str, seed: int) -> list:
+    return [SOLVERS[name](), wrong(name), silent(name), clumsy(name, 0.2, seed), clumsy(name, 0.5, seed + 1)]
+
+
+def transcript(name: str, players: list, seeds: list[int], steps: int) -> list[tuple[str, list]]:
+    """Returns, of each lane, what was said and the rewards."""
+    make = scheduler_maker(configuration(name, 1_000_000))
+    talks = Sessions([make() for _ in players], BYTES, seeds)
+    heard, said, rewards = None, [], []
+    for _ in range(steps):
+        symbols, reward = talks.step(heard)
+        said.append(symbols)
+        rewards.append(np.nan_to_num(reward))
+        for player, one in zip(players, rewards[-1].tolist()):
+            player.reward(one)
+        answers = [player.next(chr(symbol)) for player, symbol in zip(players, symbols.tolist())]
+        heard = np.frombuffer("".join(answers).encode(), np.uint8)
+    return [(bytes(lane).decode(), given.tolist()) for lane, given in zip(np.array(said).T, np.array(rewards).T)]
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_one_lane_of_many_goes_like_a_lane_alone(name):
+    steps = 2000 if issubclass(SOLVERS[name], SymbolPlayer) else 500
+    seeds = [11, 12, 13, 14, 15]
+    together = transcript(name, lanes(name, 0), seeds, steps)
+    for lane, seed in enumerate(seeds):
+        (alone,) = transcript(name, [lanes(name, 0)[lane]], [seed], steps)
+        assert alone == together[lane]
