@@ -3,6 +3,7 @@
 What is expected is counted in the transcripts, by the rules of the original, not by the environment's counters.
 """
 
+import re
 import string
 from dataclasses import dataclass
 
@@ -268,3 +269,37 @@ def test_one_lane_of_many_goes_like_a_lane_alone(name):
     for lane, seed in enumerate(seeds):
         (alone,) = transcript(name, [lanes(name, 0)[lane]], [seed], steps)
         assert alone == together[lane]
+
+
+def in_the_step_of_the_time_out(name: str, others: int) -> tuple[str, list, Sessions]:
+    """Answers, with the last symbol in the step in which the time is over; other lanes are silent."""
+    make = scheduler_maker(configuration(name, 3))
+    talks = Sessions([make() for _ in range(1 + others)], BYTES, list(range(5, 6 + others)))
+    said, rewards = "", []
+    answer, heard = "", None
+    most = MOST_STEPS if name.startswith("Micro") else 3000
+    for step in range(most + 200):
+        symbols, reward = talks.step(heard)
+        said += chr(symbols[0])
+        rewards.append(float(np.nan_to_num(reward[0])))
+        if not answer and said.endswith("."):
+            answer = SOLVERS[name]().answer(said)
+        place = step - (most - len(answer))
+        symbol = answer[place] if answer and 0 <= place < len(answer) else " "
+        heard = np.frombuffer(symbol.encode().ljust(1 + others), np.uint8)
+    return said[most:], rewards, talks
+
+
+@pytest.mark.parametrize("others", [0, 2])
+def test_an_answer_in_the_step_of_the_time_out_is_still_heard(others):
+    """It is judged, and the next question asked to its end; then the next instance begins. In words, both feedbacks come."""
+    said, rewards, talks = in_the_step_of_the_time_out("Micro14Task", others)
+    question = r"after \w comes what:\."
+    assert re.fullmatch(rf"wrong! \w\.;{question}{question} +", said)  # for the spaces before
+    assert (rewards.index(-1.0), sum(rewards)) == (MOST_STEPS, -1)
+    assert talks.results.tasks["Micro14Task"].solved == 0
+    said, rewards, talks = in_the_step_of_the_time_out("TaskSet1", others)
+    praise = "|".join(map(re.escape, POSITIVE))
+    assert re.match(rf"Wrong\. The right answer is: (true|false)\.({praise}) description: ", said)
+    assert (rewards.index(1.0), sum(rewards)) == (3000 + said.index(" desc") + 1, 1)
+    assert talks.results.tasks["TaskSet1"].solved == 1

@@ -58,10 +58,11 @@ class Description:
         for _ in range(MOST_TRIES):
             text, missing = "", set(self.groups if self.all_of else ())
             while len(text) <= threshold or missing:
-                if self.anything and (not self.groups or rng.random() < 0.3):
+                long_enough = len(text) > threshold
+                if self.anything and (not self.groups or (not long_enough and rng.random() < 0.3)):
                     text = self._filled(rng, text)
                 else:
-                    group = rng.choice(sorted(missing) if missing and len(text) > threshold else self.groups)
+                    group = rng.choice(sorted(missing) if long_enough else self.groups)
                     text = chained(rng, text, group)
                     missing.discard(group)
             if self.fits(text):
@@ -82,22 +83,22 @@ class Description:
             return ""
         for _ in range(MOST_TRIES):
             text = self._damaged(rng, self.right(rng, threshold))
-            if text and not self.fits(text):
+            if len(text) > 1 and not self.fits(text):
                 return text
         raise RuntimeError(f"every string fits {self}")
 
     def _damaged(self, rng: random.Random, text: str) -> str:
+        """Puts in a letter or a forbidden group, or takes out a group that has to be there."""
         used = sorted(set("".join(self.groups)))
         unused = sorted(set(CAPITALS) - set(used))
-        ways = ["insert", "remove"] if self.groups else []
-        ways += ["forbidden"] * bool(self.forbidden)
+        ways = ["letter"] * (not self.anything) + ["forbidden"] * (3 if self.forbidden else 0)
+        ways += ["out"] * (self.all_of and bool(self.groups) and len(self.groups) + self.anything > 1)
         way, place = rng.choice(ways), rng.randint(0, len(text))
-        if way == "forbidden":
-            return text[:place] + rng.choice(self.forbidden) + text[place:]
-        if way == "insert":
-            return text[:place] + rng.choice(rng.choice([used, unused])) + text[place:]
-        group = rng.choice(self.groups)
-        return text.replace(group, rng.choice(["", rng.choice(unused) * len(group)]))
+        if way == "out":
+            group = rng.choice(self.groups)
+            return text.replace(group, rng.choice(unused) * len(group) if rng.random() < 0.75 else "")
+        more = rng.choice(self.forbidden) if way == "forbidden" else rng.choice(rng.choice([used, unused]))
+        return text[:place] + more + text[place:]
 
 
 def chained(rng: random.Random, text: str, group: str) -> str:
