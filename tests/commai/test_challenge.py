@@ -21,6 +21,7 @@ MINI = [name for name in SOLVERS if name.startswith("TaskSet")]
 ANSWERED_BY_SILENCE = [name for name in MICRO if issubclass(SOLVERS[name], SymbolPlayer) or SOLVERS[name].miss == "~"]
 FAILED_TOLERANCE = dict.fromkeys(["Micro6Task", "Micro15Task", "Micro19Task", "Micro20Task"], 3)
 MOST_STEPS = 10_000
+SEEDS = [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 10))]
 
 
 class Recorded:
@@ -138,7 +139,7 @@ def check(name: str, instance: Instance) -> bool:
 
 
 @pytest.mark.parametrize("name", MICRO)
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_solver_gets_the_full_reward(name, seed):
     played, results = play(name, SOLVERS[name](), 4, seed)
     for instance in played:
@@ -160,7 +161,7 @@ FAILS_AFTER = {"Micro1Task": 243, "Micro2Task": 157, "Micro19Task": 157, "Micro2
 
 
 @pytest.mark.parametrize("name", MICRO)
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_who_is_always_wrong_fails(name, seed):
     (instance,), results = play(name, wrong(name), 1, seed)
     assert not check(name, instance)
@@ -188,9 +189,11 @@ def test_silence_is_an_answer_of_one_symbol_and_none_in_words(name):
 
 
 @pytest.mark.parametrize("name", MICRO)
-@pytest.mark.parametrize("share", [0.1, 0.4])
+@pytest.mark.parametrize(
+    "share", [0.25, pytest.param(0.1, marks=pytest.mark.slow), pytest.param(0.4, marks=pytest.mark.slow)]
+)
 def test_the_limits_hold_for_who_errs_now_and_then(name, share):
-    played, results = play(name, clumsy(name, share, 7), 3, 5)
+    played, results = play(name, clumsy(name, share, 7), 2, 5)
     expected = [check(name, instance) for instance in played if instance.steps < MOST_STEPS]
     assert results.solved == sum(expected)
 

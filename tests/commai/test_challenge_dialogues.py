@@ -405,3 +405,14 @@ def test_the_grammar_of_micro5(number):
         all_noise |= {len(one[3]) for one in found}
     assert (len(all_keys), len(all_answers)) == (key_lengths, answer_lengths)
     assert len(all_noise) == {11: 2, 14: 3}.get(number, 1)
+
+
+def test_words_have_letters_and_hyphens_and_come_once():
+    words = micro.dictionary()
+    assert len(words) == len(set(words)) > 400
+    assert all(re.fullmatch(r"[A-Za-z]+(-[A-Za-z]+)*", word) for word in words)
+    for later in micro._plain_words(200, 400):
+        assert later in words[200:400]
+        assert not re.search(
+            "say|print|write|and|together with|also|or|after|behind|next|joint|union|ignore|remove", later
+        )
