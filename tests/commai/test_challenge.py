@@ -3,6 +3,7 @@
 What is expected is counted in the transcripts, by the rules of the original, not by the environment's counters.
 """
 
+import random
 import re
 import string
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ import pytest
 from aexp_torch.commai import run
 from aexp_torch.commai.configuration import scheduler_maker
 from aexp_torch.commai.sessions import BYTES, Sessions
+from aexp_torch.commai.tasks import micro
 from aexp_torch.commai.words import POSITIVE
-from tests.commai.challenge_solvers import SOLVERS, Micro5, Micro15, Player, SymbolPlayer, clumsy, silent, wrong
+from tests.commai.challenge_solvers import ROWS, SOLVERS, Micro5, Micro15, Player, SymbolPlayer, clumsy, silent, wrong
 
 MICRO = [name for name in SOLVERS if name.startswith("Micro")]
 MINI = [name for name in SOLVERS if name.startswith("TaskSet")]
@@ -25,7 +27,7 @@ SEEDS = [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 10
 
 
 class Recorded:
-    """Writes down what goes to and fro: `said[k]` is answered by `heard[k]`, whose reward is `rewards[k + 1]`."""
+    """Writes down what is said on both sides: `said[k]` is answered by `heard[k]`, whose reward is `rewards[k + 1]`."""
 
     def __init__(self, player: Player):
         self.player, self.said, self.heard, self.rewards, self.asked = player, "", "", [], []
@@ -306,3 +308,113 @@ def test_an_answer_in_the_step_of_the_time_out_is_still_heard(others):
     assert re.match(rf"Wrong\. The right answer is: (true|false)\.({praise}) description: ", said)
     assert (rewards.index(1.0), sum(rewards)) == (3000 + said.index(" desc") + 1, 1)
     assert talks.results.tasks["TaskSet1"].solved == 1
+
+
+@pytest.mark.parametrize("name, before", [("Micro7Sub1Task", 8), ("Micro5Sub1Task", 18)])
+@pytest.mark.parametrize("others", [0, 1])
+def test_talking_over_feedback_costs_one_and_the_streak(name, before, others):
+    """Whoever talks once over what is said after its ninth right answer in a row needs ten more."""
+    make = scheduler_maker(configuration(name, 2))
+    talks = Sessions([make() for _ in range(1 + others)], BYTES, list(range(8, 9 + others)))
+    player, heard, rewards, streak, rude_at = SOLVERS[name](), None, [], 0, None
+    while talks.results.tasks[name].finished == 0 if rewards else True:
+        symbols, reward = talks.step(heard)
+        rewards.append(float(np.nan_to_num(reward[0])))
+        player.reward(rewards[-1] if rude_at is None or len(rewards) - 2 != rude_at else 0)
+        streak = streak + 1 if rewards[-1] > 0 else 0 if rewards[-1] < 0 else streak
+        answer = player.next(chr(symbols[0]))
+        if streak == 9 and rude_at is None and answer == " " and rewards[-1] > 0:
+            answer, rude_at = "x", len(rewards) - 1
+            player.streak = 0
+        heard = np.frombuffer(answer.encode().ljust(1 + others), np.uint8)
+    given = [reward for reward in rewards if reward]
+    assert rewards[rude_at + 1] == -1
+    assert given[-10:] == [1] * 10
+    assert given[-20:-11][-9:] == [1] * 9
+    assert given[-11] == -1
+
+
+def shares(name: str, count: int, form: str) -> dict[tuple, float]:
+    """Returns how often the parts of questions that are drawn take which values."""
+    played, _ = play(name, SOLVERS[name](), count, 4)
+    found = [re.fullmatch(form, question).groups() for instance in played for question in instance.questions]
+    return {values: found.count(values) / len(found) for values in set(found)}
+
+
+WORD = "[A-Za-z-]+"
+
+
+@pytest.mark.parametrize(
+    "name, form, values",
+    [
+        ("Micro7Sub1Task", r"say: (.)\.", 26),
+        ("Micro8Task", r"say: ( *)[a-z] *[a-z] *\.", 7),
+        ("Micro8Task", r"say:  *[a-z] *[a-z]( *)\.", 7),
+        ("Micro9Sub3Task", rf"interleave: {WORD} by (.)\.", 3),
+        ("Micro10Task", rf"say: {WORD} say: {WORD}( say:)?.*\.", 2),
+        ("Micro11Task", r"say: (ab|ac|ad|bc|bd|cd) say: .. (?:reverse|concatenate|interleave):\.", 6),
+        ("Micro11Task", r"say: .. say: (ab|ac|ad|bc|bd|cd) (reverse|concatenate|interleave):\.", 18),
+        ("Micro12Task", r"say: (abc|acd|adc|bcd|bda|cdb) say: [a-d] (?:union|exclude):\.", 6),
+        ("Micro12Task", r"say: ... say: (.) (union|exclude):\.", 8),
+        ("Micro13Sub1Task", r" say: (?:.|anything) (and not|and|or) .( but)?.*\.", 4),
+        ("Micro13Sub2Task", r"say: [a-z]{1,3} (and|or) [a-z]{1,3}(?: (?:and|or) [a-z]{1,3}){0,2}\.", 2),
+        ("Micro14Task", r"after ([a-y]) comes what:\.", 25),
+    ],
+)
+def test_what_is_drawn(name, form, values):
+    found = shares(name, 60, form)
+    assert len(found) == values
+    assert max(found.values()) < 2.2 / values
+    assert min(found.values()) > 0.25 / values
+
+
+def test_numbers_are_asked_backwards_in_two_instances_of_three():
+    task = micro.Micro15Task()
+    task.rng = random.Random(0)
+    rows = [" ".join([*table, list(table.values())[-1][:-1]]) for table in (task.draw() for _ in range(1200))]
+    forwards = dict.fromkeys(ROWS, 1 / 12)
+    backwards = {" ".join(reversed(row.split())): 1 / 6 for row in ROWS}
+    assert {row: rows.count(row) / len(rows) for row in set(rows)} == pytest.approx(forwards | backwards, abs=0.03)
+
+
+@pytest.mark.parametrize("name", ["Micro19Task", "Micro20Task"])
+def test_all_four_kinds_come_before_one_comes_again(name):
+    played, _ = play(name, SOLVERS[name](), 12, 2)
+    kinds = [frozenset(kind_of(question) for question in instance.questions) for instance in played]
+    for first in range(0, 12, 4):
+        assert len(set(kinds[first : first + 4])) == 4
+        assert set().union(*kinds[first : first + 4]) == {"words", "letters", "sets", "alphabet"}
+
+
+def kind_of(question: str) -> str:
+    if "comes what" in question:
+        return "alphabet"
+    operation = re.search(r"(\S+):\.$", question)
+    if operation is None:
+        return "words"
+    return "letters" if operation[1] in ("reverse", "concatenate", "interleave") else "sets"
+
+
+@pytest.mark.parametrize(
+    "name", ["Micro1Task", "Micro2Task", "Micro4Task", "Micro5Sub1Task", "Micro19Task", "TaskSet5"]
+)
+def test_a_state_goes_on_amid_a_drill(name):
+    """Sessions that are saved and restored every few steps go like those that are not."""
+    make = scheduler_maker(configuration(name, 1_000_000))
+
+    def begun() -> Sessions:
+        return Sessions([make() for _ in range(5)], BYTES, [1, 2, 3, 4, 5])
+
+    talks, restored, players, heard = begun(), begun(), lanes(name, 3), None
+    for step in range(800):
+        (symbols, reward), got = talks.step(heard), restored.step(heard)
+        np.testing.assert_array_equal(symbols, got[0])
+        np.testing.assert_array_equal(reward, got[1])
+        if step % 13 == 0:
+            state, restored = restored.state_dict(), begun()
+            restored.load_state_dict(state)
+        for player, one in zip(players, np.nan_to_num(reward).tolist()):
+            player.reward(one)
+        answers = [player.next(chr(symbol)) for player, symbol in zip(players, symbols.tolist())]
+        heard = np.frombuffer("".join(answers).encode(), np.uint8)
+    assert restored.results == talks.results

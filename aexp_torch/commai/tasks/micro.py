@@ -6,7 +6,7 @@ import re
 import string
 from typing import Any
 
-from aexp_torch.commai.tasks.questions import MappingTask, MicroTask, TableTask
+from aexp_torch.commai.tasks.questions import MappingTask, MicroTask
 from aexp_torch.commai.words import dictionary
 
 LETTERS, DIGITS = string.ascii_lowercase, string.digits
@@ -18,10 +18,10 @@ TENS = ["ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty
 TEENS = ["ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
 
 
-class Micro1Task(TableTask):
+class Micro1Task(MappingTask):
     """Ten symbols are asked, one symbol is always the answer."""
 
-    hears = None
+    tells = False
 
     def draw(self) -> dict[str, str]:
         """Draws the symbols, and the answer among them."""
@@ -255,21 +255,22 @@ class Micro9Sub1Task(SentenceTask):
 
     tells_when_right = True
 
+    def word(self) -> str:
+        """Returns what is to be spelt."""
+        return self.pick(*LETTERS)
+
     def ask(self) -> tuple[str, str]:
-        """Asks to spell a letter."""
-        letter = self.pick(*LETTERS)
-        return f"spell: {letter}.", f"{letter} ."
+        """Asks to spell something."""
+        word = self.word()
+        return f"spell: {word}.", " ".join(f"{word}.")
 
 
-class Micro9Sub2Task(SentenceTask):
+class Micro9Sub2Task(Micro9Sub1Task):
     """`spell: win.`: `w i n .`."""
 
-    tells_when_right = True
-
-    def ask(self) -> tuple[str, str]:
-        """Asks to spell a word."""
-        word = self.rng.choice(dictionary())
-        return f"spell: {word}.", " ".join(f"{word}.")
+    def word(self) -> str:
+        """Returns a word."""
+        return self.rng.choice(dictionary())
 
 
 class Micro9Sub3Task(SentenceTask):

@@ -4,7 +4,7 @@ from aexp_torch.commai.drills import LENGTH
 from aexp_torch.commai.sessions import IN_A_ROW
 from aexp_torch.commai.task import Task
 
-__all__ = ["MappingTask", "MicroTask", "TableTask"]
+__all__ = ["MappingTask", "MicroTask"]
 
 WORTH_A_DRILL = 4
 
@@ -126,17 +126,24 @@ class MicroTask(Task):
         self.end_with(False)
 
 
-class TableTask(MicroTask):
-    """Asks for the values of a table that is drawn for each instance.
+class MappingTask(MicroTask):
+    """Asks for the values of a table that is drawn for each instance, and has to be found out.
 
     A subclass implements `draw`, which returns the table.
 
     Attributes:
       form: the question about a key.
+      options: wrong answers to a key after which its value should be known, and one more.
+      tells: the right answer is the feedback.
+      after_feedback: said with every feedback.
       key: that is asked for.
     """
 
+    hears: bytes | None = None
     form = "{}"
+    options = 2
+    tells = True
+    after_feedback = ""
     table: dict[str, str]
     key: str
 
@@ -154,6 +161,7 @@ class TableTask(MicroTask):
         """Draws the table."""
         self.table = self.draw()
         self.queue: list[str] = []
+        self.unknown = dict.fromkeys(self.table, self.options)
 
     def ask(self) -> tuple[str, str]:
         """Asks for the next key."""
@@ -166,26 +174,6 @@ class TableTask(MicroTask):
         keys = self.queue[:-LENGTH:-1]
         questions, answers = "".join(keys), "".join([self.table[key] for key in keys])
         return (questions, answers) if len(questions) == len(answers) == len(keys) else ("", "")
-
-
-class MappingTask(TableTask):
-    """Asks for the values of a table that has to be found out.
-
-    Attributes:
-      options: wrong answers to a key after which its value should be known, and one more.
-      after_feedback: said with every feedback.
-      tells: the right answer is the feedback.
-    """
-
-    hears: bytes | None = None
-    options = 2
-    after_feedback = ""
-    tells = True
-
-    def begin(self) -> None:
-        """Draws the table."""
-        super().begin()
-        self.unknown = dict.fromkeys(self.table, self.options)
 
     def judge(self, text: str) -> bool | None:
         """Waits for as many symbols as the answer has."""
