@@ -2,7 +2,6 @@
 
 import random
 import re
-import string
 
 import pytest
 
@@ -10,9 +9,7 @@ from aexp_torch.commai import run
 from aexp_torch.commai.sessions import BYTES
 from aexp_torch.commai.tasks import micro
 from aexp_torch.commai.tasks.mini import Description, TaskSet1
-from tests.commai.challenge_solvers import wrong
 from tests.commai.dialogues import sessions, talk
-from tests.commai.test_challenge import play
 
 
 class Told(random.Random):
@@ -354,65 +351,3 @@ def test_the_first_messages_of_a_session():
     run({"worlds": {}, "tasks": {"it": task}, "scheduler": scheduler}, Learner(), mode="byte", max_steps=3)
     assert Learner.heard[0::2] == [0, -1, -1]
     assert set(Learner.heard[1::2]) <= set(micro.SYMBOLS)
-
-
-ONE, DIGITS = r"\d", string.digits
-# keys, answers, what stands in the feedback before the answer, the lengths of keys and answers that are possible
-MICRO5 = {
-    1: (ONE, ONE, "", 1, 1),
-    2: (ONE, ONE, "", 1, 1),
-    3: (ONE, ONE, "", 1, 1),
-    4: (ONE, r"\d{2}", "", 1, 1),
-    5: (ONE, r"\d\.", "", 1, 1),
-    6: (ONE, r"\d\.", "", 1, 1),
-    7: (ONE, r"\d{1,2}\.", "", 1, 2),
-    8: (r"\d{2}", r"\d\.", "", 1, 1),
-    9: (r"\d{1,2}", r"\d\.", "", 2, 1),
-    10: (ONE, r"\d\.", r"\d", 1, 1),
-    11: (ONE, r"\d\.", r"\d?", 1, 1),
-    12: (ONE, r"\d{3,5}\.", "", 1, 3),
-    13: (r"\d{3,5}", r"\d\.", "", 3, 1),
-    14: (ONE, r"\d\.", r"\d{2,4}", 1, 1),
-    15: (ONE, r"\d{1,5}\.", "", 1, 5),
-    16: (r"\d{1,5}", r"\d\.", "", 5, 1),
-    17: (r"\d{1,5}", r"\d{1,5}\.", "", 5, 5),
-    18: (r"\d{1,10}", r"\d{1,10}\.", "", 10, 10),
-}
-
-
-@pytest.mark.parametrize("number", MICRO5)
-def test_the_grammar_of_micro5(number):
-    """Each question, a pause as long as the answer, and the answer."""
-    key, answer, noise, key_lengths, answer_lengths = MICRO5[number]
-    name = f"Micro5Sub{number}Task"
-    played = [instance for seed in range(6) for instance in play(name, wrong(name), 1, seed)[0]]
-    all_keys, all_answers, all_noise = set(), set(), set()
-    for instance in played:
-        end = "" if number == 1 else ";"
-        form = rf"({key})" + (r"\." if number > 2 else "") + rf"( *)({noise})({answer}){end}"
-        table = {}
-        found = list(re.finditer(form, instance.said))
-        assert "".join(one[0] for one in found) == instance.said
-        for one in found:
-            # The reply to the last symbol of the question is the first of the answer.
-            assert len(one[2]) == len(one[4]) - 1
-            assert table.setdefault(one[1], one[4]) == one[4]
-        assert len(table) == 10 or (len(table) <= 10 and number in (8, 9, 13, 16, 17, 18))
-        if number <= 3:
-            assert sorted(table.values()) == list(DIGITS)
-        all_keys |= {len(key) for key in table}
-        all_answers |= {len(answer) for answer in table.values()}
-        all_noise |= {len(one[3]) for one in found}
-    assert (len(all_keys), len(all_answers)) == (key_lengths, answer_lengths)
-    assert len(all_noise) == {11: 2, 14: 3}.get(number, 1)
-
-
-def test_words_have_letters_and_hyphens_and_come_once():
-    words = micro.dictionary()
-    assert len(words) == len(set(words)) > 400
-    assert all(re.fullmatch(r"[A-Za-z]+(-[A-Za-z]+)*", word) for word in words)
-    for later in micro._plain_words(200, 400):
-        assert later in words[200:400]
-        assert not re.search(
-            "say|print|write|and|together with|also|or|after|behind|next|joint|union|ignore|remove", later
-        )
