@@ -3,8 +3,11 @@
 What is expected is counted in the transcripts, by the rules of the original, not by the environment's counters.
 """
 
+import re
+
 import pytest
 
+from aexp_torch.commai import run
 from aexp_torch.commai.words import POSITIVE
 from tests.commai.challenge_solvers import SOLVERS, Micro5, Micro15, SymbolPlayer, clumsy, silent, wrong
 from tests.commai.transcripts import MOST_STEPS, check, play
@@ -101,3 +104,36 @@ def test_wrong_answers_and_silence_in_mini_tasks(name):
     asked = instance.questions[0]
     assert instance.said[:3000] == asked.ljust(3000)
     assert instance.said[3000:] in [f"Wrong. The right answer is: {right}. " for right in ("true", "false")]
+
+
+class Champion:
+    """Has a player for every task; the last verdict comes in the step in which the next task begins."""
+
+    def __init__(self):
+        self.name, self.player, self.steps = "", None, 0
+
+    def on_task(self, name):
+        if name != self.name:
+            self.name, self.before, self.player = name, self.player, SOLVERS[name]()
+
+    def reward(self, reward):
+        player, self.before = self.before or self.player, None
+        if player.log:
+            player.reward(reward)
+
+    def next(self, symbol):
+        self.steps += 1
+        return self.player.next(symbol)
+
+
+def test_the_whole_challenge_comes_to_its_end():
+    """Each of the 46 tasks is solved five times in a row, in the order of the original."""
+    champion = Champion()
+    results = run("challenge", champion, mode="byte", seed=1, max_steps=1_000_000, on_task=champion.on_task)
+    assert champion.steps < 1_000_000
+    assert list(results.tasks) == sorted(SOLVERS, key=in_order)
+    assert {(task.instances, task.finished, task.solved) for task in results.tasks.values()} == {(5, 5, 5)}
+
+
+def in_order(name: str) -> list[int]:
+    return [name.startswith("TaskSet"), *map(int, re.findall(r"\d+", name))]
