@@ -28,6 +28,7 @@ class Conversation:
       on_task: called with the class name of a task when an instance begins.
       scramble: words are said, and heard, as invented ones.
       serializer: in bit mode: `"standard"`; `"identity"`: symbols are characters; None: as the preset is made for.
+      compat: keeps the defects of the originals; CommAIEnv tells which.
     """
 
     def __init__(
@@ -39,8 +40,9 @@ class Conversation:
         on_task: Callable[[str], Any] | None = None,
         scramble: bool = False,
         serializer: Serializer | str | None = None,
+        compat: bool = False,
     ):
-        self.mode, rules = rules_for(config, mode, serializer)
+        self.mode, rules = rules_for(config, mode, serializer, compat)
         self._bits = rules.steps > 1
         limit = float("inf") if max_reward_per_task is None else max_reward_per_task
         announce = None if on_task is None else lambda lane, name: on_task(name)
