@@ -152,16 +152,16 @@ class Sessions:
             for lane in range(len(self.tasks)):
                 self._switch(lane)
             return self._emit(reward)
-        if len(self.tasks) == 1 and rules.defects_of is None:
+        if len(self.tasks) == 1 and rules.defects_of != "commai":
             return self._step_alone(int(symbols[0]), reward)
-        if rules.defects_of is not None and self._shifted.any():
+        if rules.defects_of == "commai" and self._shifted.any():
             self._hear_shifted(symbols)
         ended, empty = self._ended.copy(), channels.empty()
         over = ended & empty
         closing = over & (self._separated | self._no_separator)
         late = empty & ~ended & (self.time >= self._deadline)
         listening = ~over if rules.hears_after_end else ~(ended | late)
-        if rules.defects_of is not None:
+        if rules.defects_of == "commai":
             listening &= ~self._shifted
         speaking = channels.speaking()
         heeded = listening

@@ -128,11 +128,34 @@ class Instance:
         return 8 * len(self.environment)
 
 
-def played(name: str, players: list, instances: int, rules: Rules = BITS) -> list[list[Instance]]:
+class Interpreter(Player):
+    """Knows what the invented words mean, and says them."""
+
+    raw = ""
+
+    def next(self, character: str) -> str:
+        self.raw += character
+        meant = self.scrambler.unscramble(self.raw)
+        self.heard = meant[:-1]
+        said = super().next(meant[-1])
+        if not self.heard:
+            self.raw = ""
+        return said
+
+    def _advance(self, match: re.Match | None) -> None:
+        super()._advance(match)
+        self.line = self.scrambler.unscramble(self.line) if self.line else self.line  # that goes both ways
+
+
+def played(
+    name: str, players: list, instances: int, rules: Rules = BITS, scrambles: bool = False
+) -> list[list[Instance]]:
     """Returns the instances of every lane; lane k goes like that of any session with seed k."""
     kind = KINDS[name]
     schedulers = [SequentialTaskScheduler([kind(GridWorld())]) for _ in players]
-    talks = Sessions(schedulers, rules, list(range(len(players))))
+    talks = Sessions(schedulers, rules, list(range(len(players))), scrambles=scrambles)
+    for player, scrambler in zip(players, talks._scramblers, strict=False):
+        player.scrambler = scrambler
     over = [[] for _ in players]
     said, heard = [""] * len(players), [""] * len(players)
     symbols = None
@@ -231,6 +254,15 @@ def test_all_tasks_in_one_world_are_solved(compat):
     assert len(got) > 150
     assert len({name for name, _, _ in got}) == 39
     assert failed == (DEFECTIVE if compat else set())
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_who_knows_the_invented_words_gets_it_too(name):
+    plain = played(name, [Player(SOLVERS[name]) for _ in range(4)], 1)
+    lanes = played(name, [Interpreter(SOLVERS[name]) for _ in range(4)], 1, scrambles=True)
+    # Where a number is "i" in the new language, "I" cannot be said; nor can the learner look back in time.
+    assert sum(lane[0].reward for lane in lanes) >= (1 if name == "LookTask" else 3)
+    assert all(lane[0].environment != other[0].environment for lane, other in zip(lanes, plain, strict=True))
 
 
 @pytest.mark.parametrize("name", [name for name in KINDS if name != "BeSilentTask"])

@@ -32,7 +32,7 @@ NOBODY, NONE = "nobody", "none"
 class ObjectExistenceTask1(Task):
     """`Let's play game with objects. I have pear. Do I have beet?`: `no.`; asked until it is right."""
 
-    hears = b"so"
+    hears = b"so."
     max_time = 3000
 
     def start(self) -> None:
