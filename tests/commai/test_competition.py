@@ -323,6 +323,26 @@ def test_wrong_answers(name, again):
                 assert over <= instance.bits <= over + 8 * len(max(hints[1].split("   "), key=len))
 
 
+class Chatterer(Player):
+    """Says the same all the time, or what it has just heard."""
+
+    def __init__(self, said: str):
+        super().__init__(None)
+        self.said = said
+
+    def next(self, character: str) -> str:
+        return self.said or character
+
+
+@pytest.mark.parametrize("said", [".", ""])
+@pytest.mark.parametrize("name", KINDS)
+def test_every_instance_comes_to_an_end(name, said):
+    for lane in played(name, [Chatterer(said) for _ in range(2)], 1):
+        for instance in lane:
+            # What is being said when the time is over is said to its end.
+            assert instance.bits <= rounded(CASES[name].limit or 1000) + 8 * 300
+
+
 def counts(first: str, second: str, third: str, gives: bool = True) -> callable:
     """Answers the three questions of CountingInventoryGivingTask."""
 
