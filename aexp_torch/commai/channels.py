@@ -12,6 +12,7 @@ __all__ = ["SPACE", "Channels"]
 
 SPACE = 32
 FIRST_CAPACITY = 256
+MOST_HEARD = 65_536  # symbols of an instance that are kept: more than any has that ends
 ARRAYS = ["quiet", "_out", "head", "tail", "_word", "_priority", "_heard", "length"]
 
 
@@ -46,10 +47,10 @@ class Channels:
         """Tells whether only spaces are left to say."""
         return bool(self._word[lane] < self.head[lane])
 
-    def say(self, lane: int, data: bytes, priority: int = 1) -> bool:
+    def say(self, lane: int, data: bytes, priority: int = 1, amid_symbol: bool = False) -> bool:
         """Says something, unless something of a higher priority is being said; returns whether it will."""
         pending = self.head[lane] < self.tail[lane]
-        if pending and priority < self._priority[lane]:
+        if (pending or amid_symbol) and priority < self._priority[lane]:
             return False
         self._priority[lane] = priority
         start = int(self.tail[lane]) if pending and self.appends else 0
@@ -76,7 +77,7 @@ class Channels:
     def say_space(self, lanes: np.ndarray) -> None:
         """Says a space in lanes (bool [N]) that have nothing else to say."""
         self._out[lanes, 0] = SPACE
-        self.head[lanes], self.tail[lanes], self._word[lanes], self._priority[lanes] = 0, 1, -1, 0
+        self.head[lanes], self.tail[lanes], self._word[lanes] = 0, 1, -1
 
     def emit(self) -> np.ndarray:
         """Returns uint8 [N]: the next symbol of every lane, `quiet` where there is nothing to say."""
@@ -89,7 +90,7 @@ class Channels:
     def hear(self, symbols: np.ndarray, lanes: np.ndarray) -> None:
         """Takes symbols (uint8 [N]) in, in some lanes (bool [N])."""
         if int(self.length.max()) >= self._heard.shape[1]:
-            self._heard = np.concatenate([self._heard, np.zeros_like(self._heard)], 1)
+            self._make_room()
         self._heard[self._rows, self.length] = symbols  # where a lane does not listen, it is written over
         self.length += lanes
 
@@ -105,9 +106,20 @@ class Channels:
         """Takes a symbol in, in the only lane."""
         length = self.length[0]
         if length >= self._heard.shape[1]:
-            self._heard = np.concatenate([self._heard, np.zeros_like(self._heard)], 1)
+            self._make_room()
+            length = self.length[0]
         self._heard[0, length] = symbol
         self.length[0] = length + 1
+
+    def _make_room(self) -> None:
+        """Takes twice the room for what is heard; when that is enough for anything, drops the older half of it."""
+        if self._heard.shape[1] < MOST_HEARD:
+            self._heard = np.concatenate([self._heard, np.zeros_like(self._heard)], 1)
+            return
+        half = MOST_HEARD // 2
+        full = self.length >= MOST_HEARD
+        self._heard[full, :half] = self._heard[full, half:]
+        self.length[full] -= half
 
     def blot(self, lanes: np.ndarray) -> None:
         """Makes the last symbol that was heard a space, in some lanes (bool [N])."""

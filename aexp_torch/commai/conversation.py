@@ -28,6 +28,7 @@ class Conversation:
       on_task: called with the class name of a task when an instance begins.
       scramble: words are said, and heard, as invented ones.
       serializer: in bit mode: `"standard"`; `"identity"`: symbols are characters; None: as the preset is made for.
+      compat: keeps the defects of the originals; CommAIEnv tells which.
     """
 
     def __init__(
@@ -39,8 +40,9 @@ class Conversation:
         on_task: Callable[[str], Any] | None = None,
         scramble: bool = False,
         serializer: Serializer | str | None = None,
+        compat: bool = False,
     ):
-        self.mode, rules = rules_for(config, mode, serializer)
+        self.mode, rules = rules_for(config, mode, serializer, compat)
         self._bits = rules.steps > 1
         limit = float("inf") if max_reward_per_task is None else max_reward_per_task
         announce = None if on_task is None else lambda lane, name: on_task(name)
@@ -58,23 +60,20 @@ class Conversation:
         """Whether the scheduler has no more tasks."""
         return bool(self.sessions.over[0])
 
-    def next(self, symbol: str | None) -> tuple[str, float | None]:
+    def next(self, symbol: str | int | None) -> tuple[str, float | None]:
         """Hears a symbol (None at the beginning) and returns the next one, and the reward.
 
-        In bit mode there is a reward at the end of an instance only, otherwise None; in byte mode it is a number always.
+        In bit mode a symbol may be a number, too, and there is a reward at the end of an instance only, otherwise None; in
+        byte mode it is a number always.
 
         Raises:
           SpecError: a symbol that is none.
         """
-        if symbol is None and not self._begun:
-            self._begun = True
-            code = None
-        else:
-            self._check(symbol)
-            code = None if self._bits else ord(symbol)
+        heard = None if symbol is None and not self._begun else self._checked(symbol)
+        self._begun = True
         if self._bits:
-            return self._next_bit(symbol)
-        said, reward = self._step(code)
+            return self._next_bit(heard)
+        said, reward = self._step(None if heard is None else ord(heard))
         return chr(said), 0 if reward is None and self.mode == "byte" else reward
 
     def _next_bit(self, bit: str | None) -> tuple[str, float | None]:
@@ -93,10 +92,13 @@ class Conversation:
         given = float(reward[0])
         return int(said[0]), None if given != given else given
 
-    def _check(self, symbol: Any) -> None:
+    def _checked(self, symbol: Any) -> str:
+        if self._bits and symbol in (0, 1):
+            return str(int(symbol))
         if self._bits and symbol not in ("0", "1"):
             raise SpecError(f"commai: expected '0' or '1' from the learner in bit mode, got {symbol!r}.")
         if not isinstance(symbol, str) or len(symbol) != 1 or ord(symbol) > 255:
             raise SpecError(
                 f"commai: expected one character with a code below 256 from the learner in {self.mode} mode, got {symbol!r}."
             )
+        return symbol

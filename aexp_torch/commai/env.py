@@ -34,6 +34,27 @@ class CommAIEnv(Env):
     Reward: what the last answers were worth, in -1, 0, 1. A conversation goes on for ever: FIRST comes once. Only a
     scheduler that runs out of tasks ends its lane (LAST, terminated), which begins again.
 
+    One space stands between two instances, two after a time-out without a word, as in the first CommAI-env; micro-tasks have
+    none. Some defects of the originals are mended, unless `compat` is set. With it, in both modes:
+
+    - What is said while the feedback is spoken still counts, and so does what ends in the step of the time-out: that may
+      turn the reward, and who speaks all the time may never hear the end.
+    - A question that is asked again after every wrong answer is asked again when the time is over, too.
+    - The reward of an instance is booked on the next task: in the results, and for `max_reward_per_task`.
+    - CountingInventoryGivingTask takes the learner's things for the teacher's, and can rarely be solved in an old world;
+      RepeatingCharTask never hears its answer.
+
+    With it in bit mode, which is then CommAI-env as it was first published, to the bit:
+
+    - The last bit before the space between two instances is lost, and what follows is heard across symbols.
+    - A scheduler hears of an instance when the next one has been drawn, so that what is unlocked depends on the next task;
+      IncrementalTaskScheduler counts failures, too.
+    - Six tasks about objects ignore wrong answers, which are otherwise told and asked again. The one about all baskets wants
+      the objects that they share, and `none`. Properties that are no words are rarer.
+    - VerbTask hears while it speaks.
+
+    With it in byte mode, the Challenge's: the session ends before the last reward is given. What crashed does not in any.
+
     Args:
       config: a preset (`"commai"`: the tasks of CommAI-env; `"nano"`, `"small_comp"`, `"lookup"`: its later ones; `"micro"`,
         `"mini"`, `"challenge"`: those of the Challenge), a configuration file of either (JSON or Python), or a dict.
@@ -45,6 +66,7 @@ class CommAIEnv(Env):
       serializer: of bit mode: `"standard"`; `"identity"`: a character is one symbol, and one step, as the later tasks need
         it. None: `"identity"` for their presets, else `"standard"`.
       test_mode: an IntervalTaskScheduler takes its tests.
+      compat: keeps the defects of the originals, above, for learners and figures that depend on them.
       name: names the source.
       options: `seed`, `on_missing` and `feedback_timeout`, as for every Env.
 
@@ -70,6 +92,7 @@ class CommAIEnv(Env):
         scramble: bool = False,
         serializer: Serializer | str | None = None,
         test_mode: bool = False,
+        compat: bool = False,
         name: str | None = None,
         **options: Any,
     ):
@@ -78,8 +101,8 @@ class CommAIEnv(Env):
             raise SpecError(f"CommAIEnv: expected num_envs of at least 1, got {num_envs!r}.")
         scheduler_maker(config)  # says now what does not fit
         self.config, self.num_envs = config, num_envs
-        self.given_mode, self.serializer, self.test_mode = mode, serializer, test_mode
-        self.mode, self._rules = rules_for(config, mode, serializer)
+        self.given_mode, self.serializer, self.test_mode, self.compat = mode, serializer, test_mode, compat
+        self.mode, self._rules = rules_for(config, mode, serializer, compat)
         self._in_bits = self._rules.steps > 1
         self.max_reward_per_task, self.scramble = max_reward_per_task, scramble
 

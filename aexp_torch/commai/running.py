@@ -24,6 +24,7 @@ def run(
     max_reward_per_task: float | None = None,
     scramble: bool = False,
     serializer: Serializer | str | None = None,
+    compat: bool = False,
 ) -> Results:
     """Runs a session: in every step the learner hears its reward, then a symbol, and answers with one.
 
@@ -39,6 +40,7 @@ def run(
       max_reward_per_task: what all instances of a task may earn together; None for no limit.
       serializer: of bit mode: "standard", eight bits for a character; "identity", one symbol, the character itself;
         None: as the preset is made for, else "standard".
+      compat: keeps the defects of the originals; CommAIEnv tells which.
 
     Returns:
       What came of the tasks.
@@ -47,7 +49,7 @@ def run(
       SpecError: a configuration, a learner or a symbol that is none.
     """
     learner = _learner(learner)
-    conversation = Conversation(config, mode, seed, max_reward_per_task, on_task, scramble, serializer)
+    conversation = Conversation(config, mode, seed, max_reward_per_task, on_task, scramble, serializer, compat)
     scheduler, may_test = conversation.sessions.schedulers[0], hasattr(learner, "test_mode")
     hear = getattr(learner, "try_reward", None) or _passing_on(learner)
     symbol, steps = None, 0
@@ -55,6 +57,8 @@ def run(
         if may_test:
             scheduler.test_mode = bool(learner.test_mode)
         said, reward = conversation.next(symbol)
+        if conversation.over and compat:
+            break
         hear(reward)
         if conversation.over:
             break

@@ -20,7 +20,7 @@ SCRAMBLING = "core.serializer.ScramblingSerializerWrapper"
 
 
 def rules_for(
-    config: str | Path | Mapping[str, Any], mode: Mode | None, serializer: Serializer | str | None
+    config: str | Path | Mapping[str, Any], mode: Mode | None, serializer: Serializer | str | None, compat: bool = False
 ) -> tuple[Mode, Rules]:
     """Returns the mode and the rules of conversation.
 
@@ -30,6 +30,7 @@ def rules_for(
       mode: `"bit"`, CommAI-env's conversation, or `"byte"`, that of the General AI Challenge, which has no serializer.
       serializer: in bit mode, `"standard"`: a character is eight bits; `"identity"`: it is one symbol, and all limits
         count characters. CommAI-env's class paths are taken, too.
+      compat: with the defects of the original.
 
     Raises:
       SpecError: no such mode or serializer.
@@ -48,4 +49,5 @@ def rules_for(
     if serializer not in SERIALIZERS:
         raise SpecError(f"commai: expected one of the serializers {[*SERIALIZERS, *RENAMED]}, got {serializer!r}.")
     mode = mode or usual_mode
-    return mode, BYTES if mode == "byte" else SERIALIZERS[serializer]
+    rules = BYTES if mode == "byte" else SERIALIZERS[serializer]
+    return mode, rules.with_defects() if compat else rules

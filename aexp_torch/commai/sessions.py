@@ -11,7 +11,7 @@ once, a reward in every step).
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -47,7 +47,7 @@ ARRAYS = [
         "_wakes",
         "_blots",
     ),
-    *("_strict", "_immediate", "_earned", "_result"),
+    *("_strict", "_immediate", "_earned", "_result", "_shifted", "_rest"),
 ]
 
 
@@ -61,6 +61,8 @@ class Rules:
       appends: messages queue.
       hears_after_end: what is said while the feedback is spoken still counts.
       switches_at_once: an instance that ends without a word is followed by the next in the same step.
+      defects_of: the original whose defects are kept: "commai" for CommAI-env as it was first published, "challenge" for the
+        General AI Challenge, None for neither. What that means is told at CommAIEnv.
     """
 
     steps: int
@@ -68,6 +70,11 @@ class Rules:
     appends: bool
     hears_after_end: bool
     switches_at_once: bool
+    defects_of: Literal["commai", "challenge"] | None = None
+
+    def with_defects(self) -> "Rules":
+        """Returns the same with the defects of the original that they are from."""
+        return replace(self, hears_after_end=True, defects_of="challenge" if self.appends else "commai")
 
 
 BITS = Rules(steps=8, encoding="utf-8", appends=False, hears_after_end=False, switches_at_once=False)
@@ -111,6 +118,8 @@ class Sessions:
         self._no_separator = np.zeros(count, bool)
         self._wakes = np.zeros((count, 256), bool)  # the symbols at which the task is asked
         self._blots = np.zeros(count, bool)
+        self._shifted = np.zeros(count, bool)  # a bit was dropped, so that every symbol is heard across two
+        self._rest = np.zeros(count, np.uint8)  # the bits of the last symbol that were not heard yet
         self._strict = np.zeros(count, bool)  # who speaks out of turn is punished
         self.to_wait = np.zeros(count, np.int64)  # symbols until the answer may begin
         self.streak = np.zeros(count, np.int64)  # right answers in a row
@@ -126,7 +135,7 @@ class Sessions:
         self._lanes = np.arange(count)
         self.over = np.zeros(count, bool)  # its scheduler has no more tasks
         for scheduler, rng in zip(schedulers, self.rngs, strict=True):
-            scheduler.rng = rng
+            scheduler.rng, scheduler.counts_all = rng, rules.defects_of == "commai"
 
     def step(self, symbols: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Hears a symbol in every lane, and says the next.
@@ -143,13 +152,17 @@ class Sessions:
             for lane in range(len(self.tasks)):
                 self._switch(lane)
             return self._emit(reward)
-        if len(self.tasks) == 1:
+        if len(self.tasks) == 1 and rules.defects_of != "commai":
             return self._step_alone(int(symbols[0]), reward)
+        if rules.defects_of == "commai" and self._shifted.any():
+            self._hear_shifted(symbols)
         ended, empty = self._ended.copy(), channels.empty()
         over = ended & empty
         closing = over & (self._separated | self._no_separator)
         late = empty & ~ended & (self.time >= self._deadline)
         listening = ~over if rules.hears_after_end else ~(ended | late)
+        if rules.defects_of == "commai":
+            listening &= ~self._shifted
         speaking = channels.speaking()
         heeded = listening
         if self._strict.any():
@@ -168,6 +181,9 @@ class Sessions:
         if separate.any():
             channels.say_space(separate)
             self._separated |= separate
+            if rules.defects_of == "commai" and rules.steps > 1:
+                self._shifted |= separate
+                self._rest[separate] = symbols[separate] >> 1
         for lane in np.flatnonzero(events | late | closing).tolist():
             if late[lane]:
                 self._time_out(lane, bool(events[lane]))
@@ -263,17 +279,26 @@ class Sessions:
         self._immediate[lanes] = np.where(self._earned[lanes] < self.max_reward_per_task, reward, 0.0)
         self._earned[lanes] += self._immediate[lanes]
 
+    def _hear_shifted(self, symbols: np.ndarray) -> None:
+        """Hears what the bits of two symbols make, where the last bit of one was dropped with the end of the feedback."""
+        lanes, heard = self._shifted.copy(), (self._rest << 1) | (symbols >> 7)
+        self._rest[lanes] = symbols[lanes] & 0x7F
+        self.channels.hear(heard, lanes)
+        for lane in np.flatnonzero(lanes & self._wakes[self._lanes, heard]).tolist():
+            self._hear(lane)
+        self.channels.blot(lanes & self._blots & self.channels.speaking() & (heard != SPACE))
+
     def _hear(self, lane: int) -> None:
         task, world = self.tasks[lane], self._worlds[lane]
-        timing_out = self._timing_out == lane
-        if self._ended[lane] and not timing_out:
+        still = self._timing_out == lane or self.rules.defects_of is not None  # though the instance may have ended
+        if self._ended[lane] and not still:
             return
         text = self.channels.text(lane).decode(self.rules.encoding, "ignore")
         if self._scramblers:
             text = self._scramblers[lane].unscramble(text)
         if world is not None and text.endswith("."):
             world.hear(text)
-        if timing_out or not self._ended[lane]:
+        if still or not self._ended[lane]:
             task.hear(text)
 
     def _time_out(self, lane: int, hears: bool) -> None:
@@ -287,23 +312,38 @@ class Sessions:
 
     def _switch(self, lane: int) -> float:
         """Ends the instance and begins the next; returns the reward of the one that ends."""
-        task, scheduler = self.tasks[lane], self.schedulers[lane]
-        reward = 0.0
+        task, scheduler, late = self.tasks[lane], self.schedulers[lane], self.rules.defects_of is not None
+        reward, stored, solved = 0.0, self._stored[lane], bool(self._result[lane])
         if task is not None:
             task.end()
-            reward = self._stored[lane] if self._earned[lane] < self.max_reward_per_task else 0.0
-            self._earned[lane] += reward
+            if not late:
+                reward = self._book(lane, stored)
             self._close(lane, type(task).__name__)
-            scheduler.result(self._result[lane])
+            if self.rules.defects_of != "commai":
+                scheduler.result(solved)
         try:
             self._begin(lane, scheduler.next_task())
         except EndOfStream:
             self.over[lane] = True
+            if late:
+                self._immediate[lane] = NONE  # nobody hears it any more
+        else:
+            if task is not None and late:
+                reward = self._book(lane, stored)  # as that of the task that begins
+                if self.rules.defects_of == "commai":
+                    scheduler.result(reward > 0)
+        return reward
+
+    def _book(self, lane: int, reward: float) -> float:
+        """Returns what the task under way may earn of a reward, and counts it."""
+        reward = reward if self._earned[lane] < self.max_reward_per_task else 0.0
+        self._earned[lane] += reward
         return reward
 
     def restart(self, lane: int, scheduler: Any) -> None:
         """Begins a lane that is over anew, with a scheduler and tasks that were made for it."""
         self.schedulers[lane], scheduler.rng = scheduler, self.rngs[lane]
+        scheduler.counts_all = self.rules.defects_of == "commai"
         self.tasks[lane] = self._worlds[lane] = None
         self.over[lane], self._immediate[lane], self._earned_by[lane] = False, NONE, {}
         self._switch(lane)
@@ -325,39 +365,37 @@ class Sessions:
         self.channels.clear(lane)
         self.time[lane] = self.to_wait[lane] = self.streak[lane] = self.asked[lane] = 0
         self.drills.stop(lane)
-        self._ended[lane] = self._separated[lane] = False
+        self._ended[lane] = self._separated[lane] = self._shifted[lane] = False
         self._stored[lane], self._result[lane] = 0.0, False
         self._earned[lane] = self._earned_by[lane].get(name, 0.0)
+        task.lane, task.sessions, task.rng = lane, self, self.rngs[lane]
         self._no_separator[lane], self._strict[lane] = not task.separator, not task.patient
         self._blots[lane] = task.blots
         self.channels.quiet[lane] = ord(task.default_output)
-        self._listen(lane, task)
-        task.lane, task.sessions, task.rng = lane, self, self.rngs[lane]
+        self.listen(lane, task.hears)
         task.start()
         self._deadline[lane] = task.max_time
         self.results.begin(name)
         if self.on_task is not None:
             self.on_task(lane, name)
 
-    def _listen(self, lane: int, task: Task) -> None:
-        """Sets the symbols at which a task is asked."""
-        if task.hears is None:
-            self._wakes[lane] = True
-        else:
-            self._wakes[lane] = False
-            self._wakes[lane, list(task.hears)] = True
-        if task.world is not None:
-            self._wakes[lane, PERIOD] = True
-
     # What a task does.
+
+    def listen(self, lane: int, hears: bytes | None) -> None:
+        """Sets the symbols at which the task under way is asked; None: any."""
+        self._wakes[lane] = hears is None
+        if hears:
+            self._wakes[lane, list(hears)] = True
+        if self._worlds[lane] is not None:
+            self._wakes[lane, PERIOD] = True
 
     def say(self, lane: int, text: str, priority: int = 1) -> None:
         """Says something; nothing new when the time is over, so that it can end."""
-        late = self.time[lane] >= self._deadline[lane] and lane != self._timing_out
+        late = self.time[lane] >= self._deadline[lane] and lane != self._timing_out and self.rules.defects_of is None
         if self._scramblers:
             text = self._scramblers[lane].scramble(text)
         if not late or self._ended[lane]:
-            self.channels.say(lane, self._encoded(lane, text), priority)
+            self.channels.say(lane, self._encoded(lane, text), priority, bool(self._shifted[lane]))
 
     def _encoded(self, lane: int, text: str) -> bytes:
         try:
@@ -369,9 +407,14 @@ class Sessions:
             ) from error
 
     def finish(self, lane: int, reward: float, result: bool, text: str) -> None:
-        """Ends the instance under way; a second call does nothing, but a right answer in the step of the time-out counts."""
-        in_time = lane == self._timing_out and result and not self._result[lane]
-        if self._ended[lane] and not in_time:
+        """Ends the instance under way; a second call does nothing, unless it is a right answer in the step of the time-out.
+
+        The originals let more of them count.
+        """
+        defects_of, other = self.rules.defects_of, result != self._result[lane]
+        in_time = lane == self._timing_out and result
+        again = defects_of == "commai" or (other and (in_time or defects_of == "challenge"))
+        if self._ended[lane] and not again:
             return
         self._ended[lane], self._stored[lane], self._result[lane] = True, reward, result
         if text:
@@ -379,10 +422,7 @@ class Sessions:
 
     def reward_now(self, lane: int, reward: float) -> None:
         """Gives a reward with the next symbol."""
-        if self._earned[lane] >= self.max_reward_per_task:
-            reward = 0.0
-        self._immediate[lane] = reward
-        self._earned[lane] += reward
+        self._immediate[lane] = self._book(lane, reward)
 
     def ask(self, lane: int, question: str) -> None:
         """Asks something; the answer begins with the reply to its last symbol."""
@@ -399,7 +439,7 @@ class Sessions:
 
     def look(self, lane: int) -> None:
         """Tells the task under way that its world has changed."""
-        if not self._ended[lane]:
+        if not self._ended[lane] or self.rules.defects_of is not None:
             self.tasks[lane].look()
 
     def skip(self, lane: int) -> None:

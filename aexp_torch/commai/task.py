@@ -56,11 +56,20 @@ class Task:
     def end(self) -> None:
         """Is called once at the end, before the next task: the place to clear away."""
 
+    @property
+    def as_first_published(self) -> bool:
+        """Whether the task goes as in the first CommAI-env, with its defects (`compat`)."""
+        return self.sessions.rules.defects_of == "commai"
+
     # What a task does.
 
     def say(self, text: str, priority: int = 1) -> None:
         """Says something; in bit mode in place of what was still to be said."""
         self.sessions.say(self.lane, text, priority)
+
+    def listen(self, hears: bytes | None) -> None:
+        """Changes, for the rest of the instance, the symbols at which `hear` is called; None: every symbol."""
+        self.sessions.listen(self.lane, hears)
 
     def finish(self, reward: float = 0, text: str = "") -> None:
         """Ends the instance: says `text`, then gives the reward, with the first symbol of the next instance."""

@@ -66,7 +66,7 @@ def replay(kind: type[Task], environment: str, learner: str, rules: Rules = BITS
         drawn.seed(seed)
         talks.rngs[0] = talks.schedulers[0].rng = drawn
         said, rewards = talk(talks, learner, len(environment))
-        end = len(rewards.rstrip()) - 1 if rules is BITS and rewards.strip() else len(environment)
+        end = len(rewards.rstrip()) - 1 if not rules.appends and rewards.strip() else len(environment)
         if said[:end] == environment[:end]:
             return said, rewards
         best = max(best, (said, rewards), key=lambda pair: _same(pair[0], environment))

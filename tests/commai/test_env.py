@@ -61,6 +61,13 @@ def test_bits_are_those_of_the_symbols():
     assert "".join(f"{ord(letter):08b}" for letter in text) == said
 
 
+def test_bits_may_be_numbers():
+    one, other = Conversation("commai", "bit"), Conversation("commai", "bit")
+    bits = np.random.default_rng(0).integers(0, 2, 4000)
+    said = [one.next(str(bit)) for bit in bits[:2000]] + [one.next(int(bit)) for bit in bits[2000:]]
+    assert said == [other.next(bit) for bit in bits]
+
+
 def test_rewards_come_as_in_the_originals():
     bits = Conversation("commai", "bit")
     assert {bits.next("0" if step else None)[1] for step in range(200)} == {None}
@@ -175,7 +182,7 @@ def test_wrong_files_and_arguments(tmp_path):
         CommAIEnv("mini", "word")
     with pytest.raises(SpecError, match="num_envs of at least 1"):
         CommAIEnv("mini", num_envs=0)
-    for symbol, mode in (("2", "bit"), ("ab", "byte"), ("\u2022", "byte"), (None, "byte"), (1, "bit")):
+    for symbol, mode in (("2", "bit"), ("ab", "byte"), ("\u2022", "byte"), (None, "byte"), (2, "bit")):
         with pytest.raises(SpecError, match="from the learner in"):
             run("mini", Says(symbol), mode=mode, max_steps=50)
     with pytest.raises(SpecError, match="dotted path"):

@@ -4,17 +4,17 @@ __all__ = ["BASKETS", "OBJECTS"]
 
 # The words are of our own choice; how many there are, and which are shared, is as in CommAI-env.
 _JOHN = """
-apple: red round sweet juicy fresh big green
+apple: red crunchy sweet juicy fresh big green
 banana: yellow sweet soft ripe long healthy cheap
-beet: red round hard dirty healthy sweet large cheap local
+beet: red frozen hard dirty healthy sweet large cheap local
 carrot: orange long hard healthy crunchy fresh cheap
 cucumber: green long juicy fresh tasteless smooth crunchy cheap
 mango: exotic expensive
-onion: pungent white round smelly cheap small
+onion: pungent white fresh smelly cheap small
 pear: green juicy sweet ripe soft fresh
 pineapple: exotic brown rough sweet hard yellow
 potato: brown rough dirty hard cheap old local
-tomato: red round juicy ripe soft smooth
+tomato: red fresh juicy ripe soft smooth
 """
 _MARY = """
 apple: red sour hard small old sweet cheap
@@ -25,9 +25,9 @@ carrot: orange long hard healthy large dirty rotten
 cucumber: green long fresh juicy large bumpy
 mango: sweet juicy orange ripe soft large
 onion: pungent smelly brown dry large old
-pear: green juicy ripe bumpy hard small
+pear: green juicy ripe bumpy tasteless small
 pineapple: exotic sweet hard juicy large expensive
-tomato: red round juicy ripe soft
+tomato: red fresh juicy ripe soft
 """
 
 

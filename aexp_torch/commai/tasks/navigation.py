@@ -273,6 +273,7 @@ class CountingInventoryGivingTask(Task):
     def start(self) -> None:
         """Asks for the number of any thing."""
         self.thing, self.stage, self.all_right = self.pick(*OBJECTS), "before", True
+        self.had = self.world.inventory.get(self.thing, 0)
         self.say(f"How many {plural(self.thing)} do you have?")
 
     def hear(self, text: str) -> None:
@@ -295,6 +296,8 @@ class CountingInventoryGivingTask(Task):
         elif self.stage == "with":
             self.stage = "giving"
             self.goal = self.world.given.get(self.thing, 0) + 1
+            if self.sessions.rules.defects_of is not None:  # the originals took what the learner had at the beginning
+                self.goal = self.had + 1
             self.say(f"{verdict} Now give the {self.thing} back to me.")
         else:
             self.finish(int(self.all_right), verdict)
@@ -316,7 +319,7 @@ class CountingInventoryGivingTask(Task):
 
 
 class LookTask(Task):
-    """`Look to the east, you are currently facing north.`"""
+    """`Look to the east, you are currently facing north.`; as in the original, there is no time to turn about."""
 
     needs_world = True
     world: GridWorld

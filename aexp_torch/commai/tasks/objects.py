@@ -24,13 +24,15 @@ __all__ = [
     "WhoHasACertainObjectWithACertainPropertyTask",
 ]
 
-BETWEEN_ITEMS = re.compile(r", | and | ")
+BETWEEN_ITEMS = re.compile(r", and |, | and | ")
+YES_OR_NO = re.compile(r"(yes|no).$")
 NOBODY, NONE = "nobody", "none"
 
 
 class ObjectExistenceTask1(Task):
     """`Let's play game with objects. I have pear. Do I have beet?`: `no.`; asked until it is right."""
 
+    hears = b"so."
     max_time = 3000
 
     def start(self) -> None:
@@ -40,12 +42,11 @@ class ObjectExistenceTask1(Task):
         self.say(f"Let's play game with objects. I have {has}. Do I have {self.asked}?")
 
     def hear(self, text: str) -> None:
-        """Judges yes and no."""
-        if not text.endswith(("yes.", "no.")):
-            return
-        if text.endswith("yes.") == self.there:
+        """Judges yes and no at the next symbol: only with a period are they right."""
+        self.listen(None if text.endswith(("yes", "no")) else self.hears)
+        if text.endswith("yes." if self.there else "no."):
             self.finish(1, "Correct!")
-        else:
+        elif YES_OR_NO.search(text):
             self.say(f"Wrong, I do {'' if self.there else 'not '}have {self.asked}. Do I have {self.asked}?")
 
     def time_out(self) -> None:
@@ -75,7 +76,7 @@ class PropertyTask(Task):
     """Asks until the answer is right, or the time is over, and tells it then.
 
     A subclass implements `ask`, `is_right` and `told`. With `retries`, a wrong answer is told, too, and the question asked
-    again; otherwise it is ignored.
+    again; otherwise, and as first published, it is ignored.
     """
 
     max_time = 3000
@@ -103,12 +104,13 @@ class PropertyTask(Task):
         """Judges."""
         if self.is_right(text[:-1]):
             self.finish(1, self.pick(*POSITIVE))
-        elif self.retries:
+        elif self.retries and not self.as_first_published:
             self.say(f"{self.told()} please try again. {self.question}")
 
     def time_out(self) -> None:
         """Tells the answer."""
-        self.finish(0, f"{'you are too slow. ' if self.retries else ''}{self.told()}")
+        slow = "you are too slow. " if self.retries and not self.as_first_published else ""
+        self.finish(0, f"{slow}{self.told()}")
 
     def draw(self) -> None:
         """Draws a basket, an object in it, and one of its properties."""
@@ -250,7 +252,8 @@ class HowManyObjectsHaveACertainPropertyTask(AnyOfTask):
         """Asks for the number."""
         self.basket = self.pick(*BASKETS)
         known = properties(self.basket)
-        if self.rng.random() < 6 / (len(known) + 6):
+        others = 1 if self.as_first_published else 6
+        if self.rng.random() < others / (len(known) + others):
             asked = self._no_word(known)
         else:
             asked = self.pick(*known)
@@ -263,15 +266,12 @@ class HowManyObjectsHaveACertainPropertyTask(AnyOfTask):
             if word not in known:
                 return word
 
-    def told(self) -> str:
-        """Tells the number in digits."""
-        return f"the right answer is: {self.answers[0]}."
-
 
 class WhoHasACertainObjectWithACertainPropertyTask(AllOfTask):
     """`who has a soft pear in the basket?`: `john and mary.`, or `nobody.`."""
 
     retries = True
+    noun = "baskets"
 
     def ask(self) -> str:
         """Asks for all."""
@@ -281,6 +281,8 @@ class WhoHasACertainObjectWithACertainPropertyTask(AllOfTask):
 
     def told(self) -> str:
         """Tells all."""
+        if self.as_first_published:
+            return super().told()
         return f"the right answer is: {' '.join(self.answers)}."
 
 
@@ -313,6 +315,8 @@ class ListThePropertiesThatAnObjectHasInAllBasketsTask(SharedPropertiesTask):
         """Asks for what they share."""
         here, there = self.draw_shared()
         self.answers = sorted(here & there) or [NONE]
+        if self.as_first_published:  # it compared the objects
+            self.answers = [*sorted(set.intersection(*map(set, BASKETS.values()))), NONE]
         return f"which properties does {self.thing} have in all baskets?"
 
 

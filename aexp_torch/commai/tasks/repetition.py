@@ -36,7 +36,7 @@ PAST = {"sing": "sang", "smile": "smiled", "rest": "rested", "relax": "relaxed",
 class BeSilentTask(Task):
     """`be silent now.`: any symbol but spaces fails, at any time; silence until the end is right."""
 
-    hears = None
+    hears = bytes(symbol for symbol in range(256) if chr(symbol) != " ")
     blots = False
 
     def __init__(self, world=None):
@@ -46,11 +46,13 @@ class BeSilentTask(Task):
     def start(self) -> None:
         """Forbids; how long is drawn once for all instances."""
         self.max_time = self.max_time or self.rng.randint(100, 1000)
+        self.failed = False
         self.say(self.pick("be silent now.", "do not say anything."))
 
     def hear(self, text: str) -> None:
-        """Fails at the first symbol."""
-        if text.strip(" "):
+        """Fails, once."""
+        if not self.failed:
+            self.failed = True
             self.finish(0, self.pick(*NEGATIVE))
 
     def time_out(self) -> None:
@@ -181,6 +183,11 @@ class VerbTask(OneAnswer):
     """`Say 'I jump' to jump.`: `I jump.`."""
 
     max_time = 896
+
+    @property
+    def blots(self) -> bool:
+        """Whether it does not hear while it speaks: as first published, it did."""
+        return not self.as_first_published
 
     def ask(self) -> tuple[str, str]:
         """Asks to do something."""
