@@ -302,12 +302,14 @@ class Sessions:
         self.over[lane], self._immediate[lane], self._earned_by[lane] = False, NONE, {}
         self._switch(lane)
 
+    def earned(self, lane: int) -> float:
+        """Returns what the instance under way has earned."""
+        return float(self._earned[lane]) - self._earned_by[lane].get(type(self.tasks[lane]).__name__, 0.0)
+
     def _close(self, lane: int, name: str) -> None:
         """Books an instance that is over."""
-        earned = self._earned_by[lane]
-        gained = float(self._earned[lane]) - earned.get(name, 0.0)
-        earned[name] = float(self._earned[lane])
-        self.results.add(name, bool(self._result[lane]), gained, int(self.time[lane]))
+        self.results.add(name, bool(self._result[lane]), self.earned(lane), int(self.time[lane]))
+        self._earned_by[lane][name] = float(self._earned[lane])
 
     def _begin(self, lane: int, task: Task) -> None:
         name = type(task).__name__
@@ -397,7 +399,11 @@ class Sessions:
 
     def skip(self, lane: int) -> None:
         """Has the instance time out."""
-        self.time[lane] = max(self.time[lane], self._deadline[lane])
+        self._deadline[lane] = min(self.time[lane], self._deadline[lane])
+
+    def waits(self, lane: int) -> bool:
+        """Tells whether it is the learner's turn: an instance is under way, and all has been said."""
+        return not self._ended[lane] and self.channels.is_silent(lane)
 
     def state_dict(self) -> dict:
         """Returns everything that changes, as tensors and primitives."""
