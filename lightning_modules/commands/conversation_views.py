@@ -28,6 +28,7 @@ __all__ = ["VIEWS", "ConsoleView", "ConversationView", "LinesView", "ProgressVie
 EVERY = 0.1  # seconds between two drawings
 LINES = 1.0  # seconds between two lines of progress where there is no terminal
 MILLISECOND = 0.001
+NARROWEST = 8  # columns for a line of the conversation
 KEYS = 64  # that are read at once
 SILENCE = "·"
 MARKS = {"+": "bold green", "-": "bold red", "0": "red"}
@@ -389,11 +390,12 @@ class ConsoleView(_Conversing):
             lines = [*self._lines(instance, partial, names, width), *([Text("")] if lines else []), *lines]
             if len(lines) >= height:
                 break
-        return lines[-height:]
+        shown = lines[-max(height, 1) :]
+        return shown if shown[:1] != [Text("")] else shown[1:]
 
     def _lines(self, instance: Instance, partial: list[str], names: tuple[str, str], width: int) -> list[Text]:
         title = Text(instance.task, "bold cyan").append(f"  at time {instance.time:,}", "not bold dim")
-        lines, room, silent = [title], width - len(names[0]), 0
+        lines, room, silent = [title], max(width - len(names[0]), NARROWEST), 0
         said, heard, rewards = instance.said, instance.heard, instance.rewards.rstrip()
         length = max(len(said), len(heard), len(rewards), 1)
         for start in range(0, length, room):

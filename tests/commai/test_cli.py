@@ -9,10 +9,12 @@ import sys
 import time
 
 import pytest
+from rich.console import Console
 
-from aexp_torch.commai import Results
+from aexp_torch.commai import Conversation, Results
 from lightning_modules.__main__ import main
 from lightning_modules.commands import commai as command
+from lightning_modules.commands.conversation_views import ConsoleView
 
 pytest.importorskip("pexpect")
 pytest.importorskip("pyte")
@@ -411,6 +413,27 @@ def test_questions_of_one_character_in_a_terminal(folder, terminal):
             screen = terminal.line(answer)
     assert terminal.ends() == 0
     assert tables((folder / "results.out").read_text())["Total reward per task"] == {"Micro4Task": 20}
+
+
+@pytest.mark.parametrize("size", [(200, 60), (80, 24), (40, 10), (12, 4), (1, 1)])
+def test_a_screen_of_any_size(size):
+    """Nothing is wider or higher than it; the last words are on it where there is room for any."""
+    width, height = size
+    console = Console(width=width, height=height, file=io.StringIO(), force_terminal=True, color_system=None)
+    conversation = Conversation("commai", seed=2)
+    view = ConsoleView(console, conversation, "commai", 0.0, True)
+    conversation.sessions.on_task = lambda lane, task: view.begin(task)
+    bit = None
+    for _ in range(20000):  # echoes
+        bit, reward = conversation.next(bit)
+        view.rewarded(reward)
+        view.transcript.said(bit)
+        view.transcript.heard(bit)
+    console.print(view.frame(), end="")
+    lines = console.file.getvalue().splitlines()
+    assert len(lines) == height and max(map(len, lines)) <= width
+    if width >= 40:
+        assert "learner " in "".join(lines) and "environment " in "".join(lines)
 
 
 def test_an_automatic_learner_in_a_terminal(folder, terminal):
