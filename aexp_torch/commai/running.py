@@ -13,12 +13,13 @@ from aexp_torch.errors import SpecError
 
 __all__ = ["Session", "learner_class", "rewarded", "run"]
 
-# Where the originals have their learners, and where they are here.
+# Where the originals have their learners, and what these import, and where it is here.
 MODULES = {
     "learners.base": "aexp_torch.commai.learners",
     "learners.sample_learners": "aexp_torch.commai.learners",
     "learners.human_learner": "aexp_torch.commai.human",
     "learners.remote_learner": "aexp_torch.commai.remote",
+    "core.serializer": "aexp_torch.commai.text_codes",
 }
 ELSEWHERE = {"learners.base.RemoteLearner": "aexp_torch.commai.remote.RemoteLearner"}
 

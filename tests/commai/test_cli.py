@@ -240,6 +240,30 @@ def test_a_client_in_another_process(folder, capsys):
     assert "the learner that was started has ended with exit code 3" in err
 
 
+def test_a_learner_that_imports_what_the_original_has(folder, capsys):
+    """It finds words among the bits, and answers in bits."""
+    (folder / "wordy.py").write_text(
+        "from core.serializer import IdentitySerializer, StandardSerializer\n"
+        "from learners.base import BaseLearner\n"
+        "class Repeats(BaseLearner):\n"
+        "    def __init__(self):\n"
+        "        self.code, self.heard, self.bits = StandardSerializer(), '', []\n"
+        "    def next(self, bit):\n"
+        "        answer = self.bits.pop(0) if self.bits else None\n"
+        "        self.heard += bit\n"
+        "        text = self.code.to_text(self.heard)\n"
+        "        if not self.bits and len(self.heard) % 8 == 0:\n"
+        "            self.bits = list(self.code.to_binary(' '))\n"
+        "            if text.endswith('.') and text.startswith(('say ', 'repeat ')):\n"
+        "                self.bits = list(self.code.to_binary(text.partition(' ')[2]))\n"
+        "        return answer or self.code.to_binary(' ')[len(self.heard) % 8 - 1]\n"
+        "    def reward(self, reward):\n"
+        "        self.heard = ''\n"
+    )
+    out, _ = aexp(capsys, "run", "repeat.json", "-l", "wordy.Repeats", "-o", "-", "--max-steps", "6000")
+    assert tables(out)["Total reward per task"]["RepeatWhatISayTask"] == 10  # the most
+
+
 def test_a_python_configuration_that_was_written_for_the_original(folder, capsys):
     (folder / "ours.py").write_text(
         "from core.scheduler import IncrementalTaskScheduler\n"

@@ -8,6 +8,7 @@ from aexp_torch.commai import human as learners
 from aexp_torch.commai.grid_world import GridWorld
 from aexp_torch.commai.running import Session
 from aexp_torch.commai.sessions import BITS, BYTES
+from aexp_torch.commai.text_codes import StandardSerializer
 from aexp_torch.commai.transcript import COLUMNS, INSTANCES, Transcript
 from aexp_torch.errors import FeedbackError, SpecError
 
@@ -177,6 +178,16 @@ def test_a_transcript_keeps_the_end():
     assert last.dropped + len(last.said) == 5 * COLUMNS + 2
     assert COLUMNS <= len(last.said) < 2 * COLUMNS and len(last.said) == len(last.heard)
     assert set(zip(last.said, last.heard)) == {("b", "c")} and set(last.rewards) == {"+", " "}
+
+
+@pytest.mark.parametrize("text", ["", "a", "hello world.", "ä€", "\x00"])
+def test_texts_are_written_in_bits(text):
+    codes = StandardSerializer()
+    bits = codes.to_binary(text)
+    assert len(bits) == 8 * len(text.encode()) and (codes.to_text(bits) or "") == text
+    assert codes.can_deserialize(bits) == bool(text) and not codes.can_deserialize(bits[:7])
+    assert codes.to_text("1" * 8 + bits + "101") == (text or None)  # what is no text is left out at the beginning
+    assert codes.to_text("1" * 8 + bits, strict=True) is None
 
 
 def test_the_world_is_drawn():
