@@ -302,14 +302,12 @@ class Sessions:
         self.over[lane], self._immediate[lane], self._earned_by[lane] = False, NONE, {}
         self._switch(lane)
 
-    def earned(self, lane: int) -> float:
-        """Returns what the instance under way has earned."""
-        return float(self._earned[lane]) - self._earned_by[lane].get(type(self.tasks[lane]).__name__, 0.0)
-
     def _close(self, lane: int, name: str) -> None:
         """Books an instance that is over."""
-        self.results.add(name, bool(self._result[lane]), self.earned(lane), int(self.time[lane]))
-        self._earned_by[lane][name] = float(self._earned[lane])
+        earned = self._earned_by[lane]
+        gained = float(self._earned[lane]) - earned.get(name, 0.0)
+        earned[name] = float(self._earned[lane])
+        self.results.add(name, bool(self._result[lane]), gained, int(self.time[lane]))
 
     def _begin(self, lane: int, task: Task) -> None:
         name = type(task).__name__
@@ -400,6 +398,10 @@ class Sessions:
     def skip(self, lane: int) -> None:
         """Has the instance time out."""
         self._deadline[lane] = min(self.time[lane], self._deadline[lane])
+
+    def earned(self, lane: int) -> float:
+        """Returns what the instance under way has earned so far."""
+        return float(self._earned[lane]) - self._earned_by[lane].get(type(self.tasks[lane]).__name__, 0.0)
 
     def waits(self, lane: int) -> bool:
         """Tells whether it is the learner's turn: an instance is under way, and all has been said."""
