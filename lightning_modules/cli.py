@@ -41,7 +41,8 @@ CONFIGS = Path(__file__).parent / "configs"
 DESCRIPTION = (
     "Trains agents on environments and datasets, alone or mixed. `aexp fit` alone learns CartPole and digits,"
     " `aexp fit --data ArtificialExperience` all that is ready-made."
-    " Beside training: `aexp list` (what is ready-made), `aexp show NAME`, `aexp doctor` (what is missing)."
+    " Beside training: `aexp list` (what is ready-made), `aexp show NAME`, `aexp doctor` (what is missing),"
+    " `aexp commai` (runs learners of CommAI-env, or lets you talk with its tasks)."
 )
 WRONG, INTERRUPTED = 2, 130  # exit codes
 

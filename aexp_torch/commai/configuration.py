@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from aexp_torch.commai.originals import importable
 from aexp_torch.commai.presets import PRESETS
 from aexp_torch.commai.schedulers import Scheduler
 from aexp_torch.commai.task import Task
@@ -158,9 +159,15 @@ def _from_python(path: Path) -> Callable[[], Scheduler]:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        with importable(MODULES, RENAMED):
+            spec.loader.exec_module(module)
     except Exception as error:
         raise SpecError(f"commai: expected {str(path)!r} to be imported, {type(error).__name__}: {error}.") from error
     if not callable(getattr(module, "create_tasks", None)):
         raise SpecError(f"commai: expected a function create_tasks() in {str(path)!r}, there is none.")
-    return module.create_tasks
+
+    def make() -> Scheduler:
+        with importable(MODULES, RENAMED):
+            return module.create_tasks()
+
+    return make

@@ -1,13 +1,14 @@
 """Conversation: one session, symbol by symbol, as a learner of either original meets it."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aexp_torch.commai.configuration import scheduler_maker
-from aexp_torch.commai.results import Results
+from aexp_torch.commai.results import Results, TaskResults
 from aexp_torch.commai.serializers import Mode, Serializer, rules_for
 from aexp_torch.commai.sessions import Sessions
 from aexp_torch.errors import SpecError
@@ -54,6 +55,16 @@ class Conversation:
     def results(self) -> Results:
         """What came of the tasks so far."""
         return self.sessions.results
+
+    def so_far(self) -> Results:
+        """Returns what came of the tasks, with the steps and the reward of the instance under way."""
+        counted = {name: replace(task) for name, task in self.results.tasks.items()}
+        results, task = replace(self.results, tasks=counted), self.sessions.tasks[0]
+        if self._begun and not self.over:
+            counts = results.tasks.setdefault(type(task).__name__, TaskResults())  # stopped amid a change of tasks
+            counts.reward += self.sessions.earned(0)
+            counts.steps += int(self.sessions.time[0]) - len(self._said)  # bits that are still to be said
+        return results
 
     @property
     def over(self) -> bool:

@@ -13,6 +13,7 @@ Position = tuple[int, int]
 
 PICK_UP = re.compile(r"I pick up the (\w+)\.$")
 GIVE = re.compile(r"I give you an? (\w+)\.$")
+SIGHT, CELL = 2, 3  # cells to each side that are drawn, and letters of a row of a cell, which has two
 
 
 def turned(direction: str, side: str) -> str:
@@ -49,6 +50,41 @@ class GridWorld(World):
     def remove(self, position: Position) -> None:
         """Takes away what is somewhere."""
         self.entities.pop(position, None)
+
+    def columns(self) -> range:
+        """Returns the coordinates, from west to east, of what is drawn: 5 x 5 cells, the learner in the middle."""
+        return range(self.position[0] - SIGHT, self.position[0] + SIGHT + 1)
+
+    def rows(self) -> range:
+        """Returns the coordinates, from north to south, of what is drawn."""
+        return range(self.position[1] - SIGHT, self.position[1] + SIGHT + 1)
+
+    def label(self, position: Position) -> str:
+        """Returns what is drawn in a cell: the learner's direction, three times its first letter, or a thing's name."""
+        if position == self.position:
+            return self.direction[0].upper() * CELL
+        return self.entities.get(position, ("",))[0][: 2 * CELL]
+
+    def picture(self) -> str:
+        """Draws what is around the learner.
+
+        >>> world = GridWorld()
+        >>> world.restart()
+        >>> world.put((1, 0), "banana")
+        >>> print("\\n".join(world.picture().splitlines()[7:11]))
+            +---+---+---+---+---+
+          0 |   |   |NNN|ban|   |
+            |   |   |   |ana|   |
+            +---+---+---+---+---+
+        """
+        rule = " " * 4 + "+---" * len(self.columns()) + "+"
+        lines = [" " * 4 + "".join(f"{x:4d}" for x in self.columns()), rule]
+        for y in self.rows():
+            labels = [self.label((x, y)).ljust(2 * CELL) for x in self.columns()]
+            lines.append(f"{y:3d} |" + "".join(f"{label[:CELL]}|" for label in labels))
+            lines.append("    |" + "".join(f"{label[CELL:]}|" for label in labels))
+            lines.append(rule)
+        return "\n".join(line.rstrip() for line in lines)
 
     def hear(self, text: str) -> None:
         """Obeys a command."""

@@ -6,11 +6,22 @@ from pathlib import Path
 from typing import Any
 
 from aexp_torch.commai.conversation import Conversation
+from aexp_torch.commai.originals import importable
 from aexp_torch.commai.results import Results
 from aexp_torch.commai.serializers import Mode, Serializer
 from aexp_torch.errors import SpecError
 
-__all__ = ["run"]
+__all__ = ["Session", "learner_class", "rewarded", "run"]
+
+# Where the originals have their learners, and what these import, and where it is here.
+MODULES = {
+    "learners.base": "aexp_torch.commai.learners",
+    "learners.sample_learners": "aexp_torch.commai.learners",
+    "learners.human_learner": "aexp_torch.commai.human",
+    "learners.remote_learner": "aexp_torch.commai.remote",
+    "core.serializer": "aexp_torch.commai.text_codes",
+}
+ELSEWHERE = {"learners.base.RemoteLearner": "aexp_torch.commai.remote.RemoteLearner"}
 
 
 def run(
@@ -48,41 +59,72 @@ def run(
     Raises:
       SpecError: a configuration, a learner or a symbol that is none.
     """
-    learner = _learner(learner)
+    learner = learner_class(learner) if isinstance(learner, str) else learner
+    learner = learner() if isinstance(learner, type) else learner
     conversation = Conversation(config, mode, seed, max_reward_per_task, on_task, scramble, serializer, compat)
-    scheduler, may_test = conversation.sessions.schedulers[0], hasattr(learner, "test_mode")
-    hear = getattr(learner, "try_reward", None) or _passing_on(learner)
-    symbol, steps = None, 0
-    while max_steps is None or steps < max_steps:
-        if may_test:
-            scheduler.test_mode = bool(learner.test_mode)
-        said, reward = conversation.next(symbol)
-        if conversation.over and compat:
-            break
-        hear(reward)
-        if conversation.over:
-            break
-        symbol = learner.next(said)
-        steps += 1
+    Session(conversation, learner).go(max_steps)
     return conversation.results
 
 
-def _passing_on(learner: Any) -> Callable[[float | None], None]:
-    return lambda reward: None if reward is None else learner.reward(reward)
+class Session:
+    """Has a learner take part in a conversation, as long as wanted.
 
+    Args:
+      conversation: with the environment.
+      learner: has `next` and `reward`; `try_reward` is asked first, where there is one.
 
-def _learner(learner: Any) -> Any:
-    if isinstance(learner, str):
-        module, _, name = learner.rpartition(".")
-        try:
-            learner = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError, ValueError) as error:
+    Raises:
+      SpecError: a learner that is none.
+    """
+
+    def __init__(self, conversation: Conversation, learner: Any):
+        missing = [name for name in ("next", "reward") if not callable(getattr(learner, name, None))]
+        if missing:
             raise SpecError(
-                f"commai: expected the dotted path of a learner's class, got {learner!r}: {error}."
-            ) from error
-    if isinstance(learner, type):
-        learner = learner()
-    missing = [name for name in ("next", "reward") if not callable(getattr(learner, name, None))]
-    if missing:
-        raise SpecError(f"commai: expected a learner with the methods next and reward, {learner!r} lacks {missing}.")
-    return learner
+                f"commai: expected a learner with the methods next and reward, {learner!r} lacks {missing}."
+            )
+        self.conversation, self.learner = conversation, learner
+        self._answer: str | None = None
+
+    def go(self, max_steps: int | None = None) -> int:
+        """Goes on until the scheduler has no more tasks, or for so many steps; returns how many it were.
+
+        Raises:
+          SpecError: an answer that is no symbol.
+        """
+        conversation, learner, answer = self.conversation, self.learner, self._answer
+        scheduler, may_test = conversation.sessions.schedulers[0], hasattr(learner, "test_mode")
+        hear, steps, defects_of = rewarded(learner), 0, conversation.sessions.rules.defects_of
+        while max_steps is None or steps < max_steps:
+            if may_test:
+                scheduler.test_mode = bool(learner.test_mode)
+            said, reward = conversation.next(answer)
+            if conversation.over and defects_of:
+                break  # there the last reward was never heard
+            hear(reward)
+            if conversation.over:
+                break
+            answer = learner.next(said)
+            steps += 1
+        self._answer = answer
+        return steps
+
+
+def rewarded(learner: Any) -> Callable[[float | None], Any]:
+    """Returns what a learner hears its rewards with: `try_reward`, or `reward` where there is one to hear."""
+    hear = getattr(learner, "try_reward", None)
+    return hear or (lambda reward: None if reward is None else learner.reward(reward))
+
+
+def learner_class(path: str) -> Any:
+    """Returns what a dotted path leads to; paths of the originals lead to the classes that took their place.
+
+    Raises:
+      SpecError: there is no such class, or its module cannot be imported.
+    """
+    module, _, name = ELSEWHERE.get(path, path).rpartition(".")
+    try:
+        with importable(MODULES):
+            return getattr(importlib.import_module(MODULES.get(module, module)), name)
+    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
+        raise SpecError(f"commai: expected the dotted path of a learner's class, got {path!r}: {error}.") from error

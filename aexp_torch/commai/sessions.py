@@ -444,7 +444,15 @@ class Sessions:
 
     def skip(self, lane: int) -> None:
         """Has the instance time out."""
-        self.time[lane] = max(self.time[lane], self._deadline[lane])
+        self._deadline[lane] = min(self.time[lane], self._deadline[lane])
+
+    def earned(self, lane: int) -> float:
+        """Returns what the instance under way has earned so far."""
+        return float(self._earned[lane]) - self._earned_by[lane].get(type(self.tasks[lane]).__name__, 0.0)
+
+    def waits(self, lane: int) -> bool:
+        """Tells whether it is the learner's turn: an instance is under way, and all has been said."""
+        return not self._ended[lane] and self.channels.is_silent(lane)
 
     def state_dict(self) -> dict:
         """Returns everything that changes, as tensors and primitives."""
