@@ -10,6 +10,7 @@ from lightning_modules.agents.classifier import Classifier
 from lightning_modules.agents.dqn import DQN
 from lightning_modules.agents.generalist import Generalist
 from lightning_modules.agents.ppo import PPO
+from lightning_modules.agents.recurrent_ppo import RecurrentPPO
 from lightning_modules.agents.world_model import WorldModel
 
-__all__ = ["DQN", "PPO", "Classifier", "Generalist", "WorldModel"]
+__all__ = ["DQN", "PPO", "Classifier", "Generalist", "RecurrentPPO", "WorldModel"]

@@ -13,6 +13,7 @@ from lightning_modules.networks.inputs import Inputs, merge_time, policy_inputs,
 from lightning_modules.networks.leaf_decoders import LeafDecoder
 from lightning_modules.networks.leaf_encoders import leaf_encoder
 from lightning_modules.networks.scale import Scale
+from lightning_modules.networks.symbol_net import State, SymbolNet
 
 __all__ = [
     "Body",
@@ -21,6 +22,8 @@ __all__ = [
     "Inputs",
     "LeafDecoder",
     "Scale",
+    "State",
+    "SymbolNet",
     "initialize",
     "leaf_encoder",
     "merge_time",
