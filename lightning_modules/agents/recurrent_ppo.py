@@ -76,7 +76,7 @@ class RecurrentPPO(LightningModule):
         value_weight: float = 0.5,
         entropy_weight: float = 0.01,
         following_weight: float = 1.0,
-        least_blame: float = 0.02,
+        least_blame: float = 0.1,
         curiosity: float = 0.05,
         max_grad_norm: float = 0.5,
         embedding: int = 64,
@@ -215,9 +215,8 @@ class RecurrentPPO(LightningModule):
 
         Who is nearly always wrong would else learn to be silent.
         """
-        good, bad = self._balance.get(source, (0.0, 0.0))
-        good = MEMORY * good + float(reward.clamp(min=0).sum())
-        bad = MEMORY * bad - float(reward.clamp(max=0).sum())
+        good, bad = (MEMORY * before for before in self._balance.get(source, (0.0, 0.0)))
+        good, bad = good + float(reward.clamp(min=0).sum()), bad - float(reward.clamp(max=0).sum())
         self._balance[source] = good, bad
         weight = min(1.0, max(self.hparams.least_blame, good / max(bad, 1e-9)))
         return torch.where(reward < 0, reward * weight, reward)
@@ -236,7 +235,9 @@ class RecurrentPPO(LightningModule):
             symbol = text.to(self.device).long()
             silence = torch.zeros_like(symbol)
             heard, _ = self.net(symbol, silence.float(), silence, self.net.begin(len(symbol)))
-            loss = functional.cross_entropy(heard.following[:, :-1].flatten(0, 1), symbol[:, 1:].flatten(), reduction="none")
+            loss = functional.cross_entropy(
+                heard.following[:, :-1].flatten(0, 1), symbol[:, 1:].flatten(), reduction="none"
+            )
             losses.append(masked_mean(loss, (symbol[:, 1:] != 0).flatten()))
         loss = self.hparams.following_weight * torch.stack(losses).mean()
         self._descend(loss)
@@ -282,6 +283,7 @@ class RecurrentPPO(LightningModule):
             "generator": self.generator.get_state(),
             "num_steps": self.num_steps,
             "env_steps": self.env_steps,
+            "balance": {source: list(sums) for source, sums in self._balance.items()},
             "now": {stream: tuple(state) for stream, state in self._now.items()},
             "start": {stream: tuple(state) for stream, state in self._start.items()},
         }
@@ -292,6 +294,7 @@ class RecurrentPPO(LightningModule):
         if "generator" in own:
             self.generator.set_state(own["generator"].cpu())
         self.num_steps, self.env_steps = own["num_steps"], own["env_steps"]
+        self._balance = {source: (good, bad) for source, (good, bad) in own.get("balance", {}).items()}
         for states, kept in ((self._now, own.get("now", {})), (self._start, own.get("start", {}))):
             states.clear()
             states.update({stream: State(*(part.to(self.device) for part in parts)) for stream, parts in kept.items()})

@@ -10,7 +10,8 @@ def delta_rule(key: Tensor, value: Tensor, query: Tensor, rate: Tensor, memory: 
     """Writes T values under T keys into a matrix, one after the other, and reads after each.
 
     M_t = M_{t-1} + rate_t * (value_t - M_{t-1} key_t) key_t^T and read_t = M_t query_t: with rate 1 and keys of length 1 a
-    value takes the place of what was there. All T steps are made at once: what each writes follows from one triangular system.
+    value takes the place of what was there. All T steps are made at once: what each writes follows from one triangular
+    system.
 
     Args:
       key: of length 1, float32 [..., T, K].

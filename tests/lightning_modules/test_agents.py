@@ -10,7 +10,7 @@ from lightning import Callback, Trainer
 import aexp_torch as ae
 from aexp_torch.specs import flatten
 from lightning_modules import ExperienceDataModule
-from lightning_modules.agents import DQN, PPO, Classifier, Generalist, WorldModel
+from lightning_modules.agents import DQN, PPO, Classifier, Generalist, RecurrentPPO, WorldModel
 from lightning_modules.agents.ppo import transitions
 from lightning_modules.agents.replay import Replay
 from lightning_modules.networks import merge_time, read_inputs
@@ -40,6 +40,7 @@ def fit(agent, data, callbacks=(), epochs=1, ckpt_path=None, **options) -> Train
 def small(agent_class, specs, **options):
     quick = {PPO: {"epochs": 2, "hidden": 8}, Generalist: {"epochs": 2, "hidden": 8}, Classifier: {"hidden": 8}}
     quick[DQN] = {"warmup": 4, "batch_size": 4, "updates": 2, "hidden": 8, "replay_size": 20}
+    quick[RecurrentPPO] = {"hidden": 8, "embedding": 8, "key_width": 4}
     quick[WorldModel] = {"warmup": 4, "batch_size": 4, "updates": 2, "hidden": 8, "replay_size": 20}
     return agent_class(specs, **{**quick[agent_class], **options})
 
@@ -60,6 +61,11 @@ def mixed() -> dict[str, ae.Env]:
     return {"cart": cart(), "digits": ae.digits(batch_size=8), "asked": delayed(), "everything": everything()}
 
 
+def talks_and_texts() -> dict[str, ae.Env]:
+    texts = [{"line": "one and two"}, {"line": "three"}, {"line": "and four"}]
+    return {"talks": ae.CommAIEnv("mini", num_envs=2), "texts": ae.DatasetEnv(texts, batch_size=2, shuffle=True)}
+
+
 STREAMS = {
     "ppo-cart": (PPO, cart, {"num_steps": 4}),
     "ppo-pendulum": (PPO, lambda: ae.GymnasiumEnv(PENDULUM, num_envs=2), {"num_steps": 4}),
@@ -73,6 +79,9 @@ STREAMS = {
     "classifier": (Classifier, lambda: ae.digits(batch_size=8), {}),
     "generalist": (Generalist, mixed, {"num_steps": 4, "in_flight": 2}),
     "ppo-predicts": (PPO, lambda: asked(cart(), weight=0.1), {"num_steps": 4}),
+    "recurrent-talks": (RecurrentPPO, lambda: ae.CommAIEnv("micro", num_envs=3), {"num_steps": 4}),
+    "recurrent-bits": (RecurrentPPO, lambda: ae.CommAIEnv("commai"), {"num_steps": 9}),
+    "recurrent-reads": (RecurrentPPO, talks_and_texts, {"num_steps": 5, "in_flight": 2}),
     "world-cart": (WorldModel, lambda: asked(cart()), {"num_steps": 4}),
     "world-pendulum": (WorldModel, lambda: asked(ae.GymnasiumEnv(PENDULUM, num_envs=2)), {"num_steps": 4}),
     "world-everything": (WorldModel, lambda: {"all": asked(everything()), "cart": asked(cart())}, {"in_flight": 2}),
@@ -90,7 +99,7 @@ def test_learns_validates_tests_and_predicts(name):
     elif name == "generalist":
         asked = ae.digits("test", batch_size=100, epochs=1, mode="delayed", loss="correct")
         evaluation = {**evaluation, "digits": ae.digits("test", batch_size=100, epochs=1), "asked": asked}
-    if "pendulum" in name:
+    if "pendulum" in name or "recurrent" in name:  # a conversation has no episodes
         evaluation = None
     options = {"steps_per_epoch": 9, "episodes": 2, **options}
     data = ExperienceDataModule(streams(), evaluation, evaluation, evaluation, **options)
@@ -128,7 +137,16 @@ class SaveAt(Callback):
             trainer.save_checkpoint(self.folder / f"{len(self.seen)}.ckpt")
 
 
-RESUMED = ["ppo-cart", "dqn-cart", "dqn-digits", "classifier", "generalist", "world-cart", "world-everything"]
+RESUMED = [
+    "ppo-cart",
+    "dqn-cart",
+    "dqn-digits",
+    "classifier",
+    "generalist",
+    "world-cart",
+    "world-everything",
+    "recurrent-reads",
+]
 
 
 @pytest.mark.parametrize("name", RESUMED)
