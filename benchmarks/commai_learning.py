@@ -1,10 +1,11 @@
 """How far does one agent get in every task of CommAI-env and of the General AI Challenge, each from a cold start?
 
 For each task a `RecurrentPPO` with its default settings is trained by `Trainer.fit` on 128 conversations about that task
-alone, and looked at every 20 seconds of processor time: 32 new conversations with other seeds, the likeliest answer each
-time, no learning (given up after 2,000 symbols without a solved instance). The criterion is the Challenge's: an instance is
-solved by ten right answers in a row within its soft limit (where a task has a single question: by the right answer), a task
-by five solved instances one after the other. Training ends when all 32 conversations meet it, or the time is over.
+alone, and looked at before, and every 20 seconds of processor time: 32 new conversations with other seeds, the likeliest
+answer each time, no learning (given up after 2,000 symbols without a solved instance). The criterion is the Challenge's: an
+instance is solved by ten right answers in a row within its soft limit (where a task has a single question: by the right
+answer), a task by five solved instances one after the other. Training ends when all 32 conversations meet it, or the time is
+over.
 
 Writes results.json, results.md and a picture of the curves into --out. Tasks that are in results.json are left out, so that
 a run that was stopped goes on.
@@ -32,7 +33,6 @@ __all__ = ["tasks", "train"]
 LANES, STEPS = 128, 32
 IN_A_ROW = 5  # solved instances
 SYMBOLS = 10_000  # that a conversation may take to solve them
-BETWEEN = 20.0  # seconds from one look to the next
 SEED_OF_LOOKS = 10_000
 FAMILIES = {"micro": "Challenge, micro-tasks", "mini": "Challenge, mini-tasks", "commai": "CommAI-env"}
 
@@ -74,15 +74,20 @@ def look(agent: RecurrentPPO, source: dict[str, Any], lanes: int = 32) -> dict[s
 class Looks(Callback):
     """Looks now and then; ends the training when the criterion is met or the time is over."""
 
-    def __init__(self, source: dict[str, Any], seconds: float):
-        self.source, self.seconds, self.history = source, seconds, []
+    def __init__(self, source: dict[str, Any], seconds: float, every: float):
+        self.source, self.seconds, self.every, self.history = source, seconds, every, []
         self.began, self.watched = time.process_time(), 0.0
         self.clock = time.perf_counter()
 
     def on_train_batch_end(self, trainer: Trainer, agent: LightningModule, *_: Any) -> None:
         trained = time.process_time() - self.began - self.watched
-        if trained < BETWEEN * (len(self.history) + 1) and trained < self.seconds:
-            return
+        if trained >= min(self.seconds, self.every * len(self.history)):
+            self._look(trainer, agent, trained)
+
+    def on_train_start(self, trainer: Trainer, agent: LightningModule) -> None:
+        self._look(trainer, agent, 0.0)
+
+    def _look(self, trainer: Trainer, agent: LightningModule, trained: float) -> None:
         begin = time.process_time()
         found = look(agent, self.source)
         self.watched += time.process_time() - begin
@@ -91,17 +96,18 @@ class Looks(Callback):
             trainer.should_stop = True
 
 
-def train(source: dict[str, Any], seconds: float, seed: int = 0) -> dict[str, Any]:
+def train(source: dict[str, Any], seconds: float, every: float = 20.0, seed: int = 0) -> dict[str, Any]:
     """Trains an agent on a task; returns what every look found.
 
     Args:
       source: arguments of CommAIEnv.
       seconds: of processor time that training may take.
+      every: seconds from one look to the next.
       seed: of the agent and of the conversations.
     """
     env = ae.CommAIEnv(**source, num_envs=LANES, name="task")
     data = ExperienceDataModule(env, num_steps=STEPS, steps_per_epoch=10**6, seed=seed)
-    looks = Looks(source, seconds)
+    looks = Looks(source, seconds, every)
     trainer = Trainer(
         max_epochs=1,
         accelerator="cpu",
@@ -116,12 +122,65 @@ def train(source: dict[str, Any], seconds: float, seed: int = 0) -> dict[str, An
     return {"clock": round(time.perf_counter() - looks.clock, 1), "looks": looks.history}
 
 
+def markdown(results: dict[str, Any]) -> str:
+    """Returns the table of all tasks."""
+    found, machine = results["tasks"], results["machine"]
+    met = sum(task["looks"][-1]["passed"] == 1.0 for task in found.values())
+    text = [
+        "# How far an agent gets",
+        "Written by `python -m benchmarks.commai_learning`, which says how it was measured. A conversation meets the"
+        " criterion when five instances in a row were solved within 10,000 symbols; the column says how many of 32 did, and"
+        " after how many symbols (median).",
+        f"All 32 did in {met} of {len(found)} tasks. {machine['date']}, {machine['processor']}, one thread.",
+        "![What was solved over time](curves.png)",
+    ]
+    for family, title in FAMILIES.items():
+        lines = [f"## {title}", "", "| task | instances solved | meet the criterion | symbols | trained on | in |"]
+        lines.append("|---|---|---|---|---|---|")
+        for name, task in found.items():
+            if task["family"] == family:
+                last = task["looks"][-1]
+                took = "" if last["symbols_to_pass"] is None else f"{last['symbols_to_pass']:,}"
+                shares = f"{last['solved']:.1%} of {last['finished']:,} | {last['passed'] * 32:.0f}"
+                lines.append(f"| {name} | {shares} | {took} | {last['symbols']:,} symbols | {last['seconds']:.0f} s |")
+        text.append("\n".join(lines))
+    return "\n\n".join(text) + "\n"
+
+
+def draw(path: Path, found: dict[str, Any]) -> None:
+    """Draws what was solved over time, a panel for each family; tasks that were never solved are grey lines at 0."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    families = [family for family in FAMILIES if any(task["family"] == family for task in found.values())]
+    figure = Figure(figsize=(9, 3.4 * len(families)), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, family in zip(figure.subplots(len(families), 1, squeeze=False)[:, 0], families, strict=True):
+        best = 0
+        for name, task in found.items():
+            looks = task["looks"]
+            if task["family"] != family:
+                continue
+            x, y = [look["symbols"] / 1e6 for look in looks], [100 * look["solved"] for look in looks]
+            known = max(y) >= 5
+            best += known
+            style = {"marker": ".", "label": name} if known else {"color": "0.8", "zorder": 0}
+            axes.plot(x, y, **style, linewidth=1.5 if known else 0.8)
+        axes.set(title=FAMILIES[family], ylabel="instances solved (%)", ylim=(-3, 103))
+        if best:
+            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7, frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlabel("symbols heard in training (millions)")
+    figure.savefig(path, dpi=120)
+
+
 def main() -> None:
     """Trains on every task that is asked for and has no result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     known = tasks()
     parser.add_argument("tasks", nargs="*", help="names of tasks; all by default", metavar="TASK")
     parser.add_argument("--seconds", type=float, default=60.0, help="processor time for each task")
+    parser.add_argument("--every", type=float, default=20.0, help="processor time from one look to the next")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("docs/commai_learning"))
     options = parser.parse_args()
@@ -140,8 +199,10 @@ def main() -> None:
             progress.update(bar, description=name)
             source = dict(known[name])
             family = source.pop("family")
-            results["tasks"][name] = {"family": family, **train(source, options.seconds, options.seed)}
+            results["tasks"][name] = {"family": family, **train(source, options.seconds, options.every, options.seed)}
             path.write_text(json.dumps(results, indent=1) + "\n")
+            (options.out / "results.md").write_text(markdown(results))
+            draw(options.out / "curves.png", results["tasks"])
             progress.console.print(name, results["tasks"][name]["looks"][-1])
             progress.advance(bar)
 

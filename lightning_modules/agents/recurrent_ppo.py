@@ -257,7 +257,7 @@ class RecurrentPPO(LightningModule):
         answer = self.greedy(timestep)
         timestep.reply(answer)
         counts = ~timestep.first()
-        self.scores.add(timestep.source, "reward", timestep.reward[counts].sum(), counts.sum())
+        self.scores.add(timestep.source, "reward", float(timestep.reward[counts].sum()), int(counts.sum()))
         return answer
 
     test_step = predict_step = validation_step
