@@ -17,8 +17,8 @@ class CommAIDataModule(ExperienceDataModule):
     `aexp fit --data CommAIDataModule --data.config mini` trains on them.
 
     Args:
-      config: a preset (`"micro"`, `"mini"`, `"challenge"`: the tasks of the Challenge; `"commai"`: those of CommAI-env), a
-        configuration file of either, or a dict.
+      config: a preset (`"micro"`, `"mini"`, `"challenge"`: the tasks of the Challenge; `"commai"`: those of CommAI-env), one
+        of their tasks by name (`"Micro4Task"`), a configuration file of either, or a dict.
       mode: `"bit"` (CommAI-env's) or `"byte"` (the Challenge's); by default that of the preset.
       num_envs: conversations in a slot, B.
       scramble: words are said, and heard, as invented ones.

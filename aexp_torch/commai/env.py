@@ -62,9 +62,10 @@ class CommAIEnv(Env):
 
     Args:
       config: a preset (`"commai"`: the tasks of CommAI-env; `"nano"`, `"small_comp"`, `"lookup"`: its later ones; `"micro"`,
-        `"mini"`, `"challenge"`: those of the Challenge), a configuration file of either (JSON or Python), or a dict.
+        `"mini"`, `"challenge"`: those of the Challenge), one of their tasks by the name of its class
+        (`"TurningTask"`), a configuration file of either original (JSON or Python), or a dict.
       mode: `"bit"`, CommAI-env's: eight steps for a character; `"byte"`, the Challenge's: one step, and a reward in any.
-        The default is `"bit"` for the presets of CommAI-env, else `"byte"`.
+        The default is `"bit"` for presets and tasks of CommAI-env, else `"byte"`.
       num_envs: number of lanes B.
       max_reward_per_task: what a lane can earn in all instances of a task; None for no limit.
       scramble: words are said, and heard, as invented ones, so that English is of no help; each lane has its own.

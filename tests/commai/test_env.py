@@ -174,7 +174,7 @@ def test_wrong_files_and_arguments(tmp_path):
         "config.toml": "ends in .json or .py",
         "raises.py": "to be imported, ValueError: no",
         "nothing.py": "a function create_tasks",
-        "absent.json": "expected a configuration: a file, or one of the presets",
+        "absent.json": "expected a configuration: a file, one of the presets",
     }.items():
         with pytest.raises(SpecError, match=message):
             CommAIEnv(tmp_path / name)
@@ -307,3 +307,12 @@ def test_wrong_options():
         CommAIEnv("mini", max_episode_steps=0)
     with pytest.raises(SpecError, match="render_mode 'ansi' or None, got 'human'"):
         CommAIEnv("mini", render_mode="human")
+
+
+def test_a_task_alone():
+    for config in ("TurningTask", "Micro4Task", "TaskSet0"):
+        env = CommAIEnv(config, "byte", on_missing="sample")
+        assert env.name == config and len([timestep for timestep, _ in zip(env, range(700))]) == 700
+        assert set(env.results.tasks) == {config}
+    with pytest.raises(SpecError, match="or the name of one of their tasks, got 'Task'"):
+        CommAIEnv("Task")
