@@ -45,7 +45,7 @@ def scheduler_maker(config: str | Path | Mapping[str, Any]) -> Callable[[], Sche
 
     Args:
       config: a dict with `worlds`, `tasks` and `scheduler`; the path of a JSON file that holds one; the path of a Python
-        file whose `create_tasks()` returns a scheduler; the name of a preset; or the name of the class of one of their tasks.
+        file whose `create_tasks()` returns a scheduler; the name of a preset; or the class name of one of their tasks.
 
     Raises:
       SpecError: no such file or preset, or something in it that does not fit.

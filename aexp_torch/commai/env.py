@@ -33,7 +33,8 @@ class CommAIEnv(Env):
     Each step the environment says a symbol, and the answer is the learner's. Each lane has its own session: tasks,
     scheduler and generator.
 
-    Observation: `symbol` uint8 [B]: a bit, or a byte, as of a character; with `instructions` also `text:instruction` uint8 [B, 256].
+    Observation: `symbol` uint8 [B]: a bit, or a byte, as of a character; with `instructions` also `text:instruction` uint8
+    [B, 256].
     Action: `symbol` uint8 [B], likewise.
     Reward: what the last answers were worth, in -1, 0, 1. A conversation goes on for ever: FIRST comes once. Only a
     scheduler that runs out of tasks ends its lane (LAST, terminated), which begins again, and `max_episode_steps` cuts all
