@@ -15,11 +15,11 @@ Tally = dict[str, np.ndarray]  # finished instances, solved ones and reward, flo
 
 
 class TaskStatistics(Callback):
-    """Logs, for every source that is a `CommAIEnv`, which share of the instances was solved, and their mean reward.
+    """Logs, for every source that is a `CommAIEnv`, which share of the instances was solved, and by task their mean reward.
 
     | name | over the instances that ended |
     |---|---|
-    | `<source>/solved`, `<source>/reward` | since the log before, of all tasks |
+    | `<source>/solved` | since the log before, of all tasks |
     | `<source>/<task>/solved`, `<source>/<task>/reward` | since the log before, of one task |
     | `val/...`, `test/...` | in the validation or test |
 
@@ -30,7 +30,7 @@ class TaskStatistics(Callback):
       every_n_steps: batches between two logs.
     """
 
-    def __init__(self, every_n_steps: int = 50):
+    def __init__(self, every_n_steps: int = 10):
         super().__init__()
         self.every_n_steps = every_n_steps
         self._batches = 0
@@ -56,16 +56,17 @@ class TaskStatistics(Callback):
 
     def _log(self, pl_module: LightningModule, tally: Tally, prefix: str, **options: Any) -> None:
         totals: Tally = {}
+        means: dict[str, float] = {}
         for name, counts in tally.items():
             _add(totals, name.rpartition("/")[0], counts)
-        for part, in_bar in ((tally, False), (totals, True)):
-            means = {
-                f"{prefix}{name}/{what}": value / finished
-                for name, (finished, solved, reward) in part.items()
-                if finished
-                for what, value in (("solved", solved), ("reward", reward))
-            }
-            pl_module.log_dict(means, prog_bar=in_bar, batch_size=1, **options)
+            finished, solved, reward = counts.tolist()
+            if finished:
+                means |= {f"{prefix}{name}/solved": solved / finished, f"{prefix}{name}/reward": reward / finished}
+        shares = {
+            f"{prefix}{name}/solved": solved / finished for name, (finished, solved, _) in totals.items() if finished
+        }
+        pl_module.log_dict(means, batch_size=1, **options)
+        pl_module.log_dict(shares, prog_bar=True, batch_size=1, **options)
 
     def on_validation_batch_end(
         self,

@@ -88,6 +88,7 @@ def test_what_workers_step_is_evaluated_but_not_followed(tmp_path):
     fit = trainer(tmp_path, [TaskStatistics(5)], enable_checkpointing=False)
     fit.fit(Echo(), data(num_workers=1))
     names = set(fit.callback_metrics)
+    assert fit.train_dataloader.streams.loader.sources_here == []
     assert "val/CommAI/Micro4Task/solved" in names and "CommAI/solved" not in names
 
 
