@@ -348,6 +348,7 @@ class Sessions:
         self.over[lane], self._immediate[lane], self._earned_by[lane] = False, NONE, {}
         self.channels.clear(lane)
         self._ended[lane] = self._separated[lane] = True
+        self._shifted[lane] = False
 
     def _close(self, lane: int, name: str) -> None:
         """Books an instance that is over."""

@@ -316,3 +316,12 @@ def test_a_task_alone():
         assert set(env.results.tasks) == {config}
     with pytest.raises(SpecError, match="or the name of one of their tasks, got 'Task'"):
         CommAIEnv("Task")
+
+
+@pytest.mark.parametrize("options", [{}, {"compat": True}, {"compat": True, "num_envs": 1}, {"scramble": True}])
+@pytest.mark.parametrize("config", ["commai", "challenge", "nano", "lookup"])
+def test_conversations_begin_anew_wherever_they_are_cut_off(config, options):
+    options = {"num_envs": 3} | options
+    env = CommAIEnv(config, **options, max_episode_steps=77, instructions=True, on_missing="sample")
+    ends = sum(int(timestep.last().sum()) for timestep, _ in zip(env, range(3000)))
+    assert ends == 3000 // (env.max_episode_steps + 1) * options["num_envs"]
