@@ -90,7 +90,9 @@ def tasks() -> str:
         exported = [name for name in getattr(found, "__all__", ()) if _is_task(getattr(found, name))]
         scheduled = [task["type"].rpartition(".")[2] for task in PRESETS[preset]()["tasks"].values()] if preset else []
         lines = [f"| `{name}` | {getattr(found, name).__doc__.splitlines()[0]} |" for name in scheduled or exported]
-        parts.append("\n".join([f"### {title}", "", "| task | what it says, and what is right |", "|---|---|", *lines, ""]))
+        parts.append(
+            "\n".join([f"### {title}", "", "| task | what it says, and what is right |", "|---|---|", *lines, ""])
+        )
     return "\n".join(["", *parts, ""])
 
 
