@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lightning_modules.artificial_experience import ArtificialExperience
+    from lightning_modules.commai import CommAIDataModule
     from lightning_modules.datamodule import ExperienceDataModule
 
-__all__ = ["ArtificialExperience", "ExperienceDataModule"]
+__all__ = ["ArtificialExperience", "CommAIDataModule", "ExperienceDataModule"]
 
-MODULES = {"ArtificialExperience": "artificial_experience", "ExperienceDataModule": "datamodule"}
+MODULES = {
+    "ArtificialExperience": "artificial_experience",
+    "CommAIDataModule": "commai",
+    "ExperienceDataModule": "datamodule",
+}
 
 
 def __getattr__(name: str) -> Any:

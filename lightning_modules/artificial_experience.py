@@ -190,7 +190,8 @@ def _alone(entry: Entry, episodes: int, max_episode_steps: int) -> Env | None:
             set_aside = _takes(entry, "split") and not entry.download
             return entry.make(split="test", epochs=1, shuffle=False) if set_aside else None
         env = entry.make(num_envs=episodes)
-        if not _ends_within(env, max_episode_steps) and isinstance(env, GymnasiumEnv):
+        limits = isinstance(env, GymnasiumEnv) or _takes(entry, "max_episode_steps")
+        if not _ends_within(env, max_episode_steps) and limits:
             env = entry.make(num_envs=episodes, max_episode_steps=max_episode_steps)
         if not env.episodic or not _ends_within(env, max_episode_steps):
             return None

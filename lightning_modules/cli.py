@@ -3,7 +3,6 @@
 import logging
 import os
 import pydoc
-import re
 import signal
 import sys
 import time
@@ -26,7 +25,8 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from rich.table import Table
 
 import lightning_modules.agents
-import lightning_modules.artificial_experience  # noqa: F401  short class names (`--model PPO`) are those that are imported
+import lightning_modules.artificial_experience  # short class names (`--model PPO`) are those that are imported
+import lightning_modules.commai  # noqa: F401
 from aexp_torch import AexpError, EnvSpec, SpecError
 from lightning_modules.agents.growing import Growing
 from lightning_modules.callbacks import EpisodeStatistics, Plots, Progress, Throughput
@@ -40,7 +40,7 @@ __all__ = ["main"]
 CONFIGS = Path(__file__).parent / "configs"
 DESCRIPTION = (
     "Trains agents on environments and datasets, alone or mixed. `aexp fit` alone learns CartPole and digits,"
-    " `aexp fit --data ArtificialExperience` all that is ready-made."
+    " `aexp fit --data ArtificialExperience` all that is ready-made, `aexp fit --data CommAIDataModule` conversations."
     " Beside training: `aexp list` (what is ready-made), `aexp show NAME`, `aexp doctor` (what is missing),"
     " `aexp commai` (runs learners of CommAI-env, or lets you talk with its tasks)."
 )
@@ -142,9 +142,10 @@ def _config_of_run(options: list[str]) -> Path:
             if config.is_file():
                 return config
     for name in _named(options, "data"):
-        words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.rpartition(".")[2]).lower()
-        if (CONFIGS / f"{words}.yaml").is_file():
-            return CONFIGS / f"{words}.yaml"
+        wanted = name.rpartition(".")[2].removesuffix("DataModule").lower()
+        for config in sorted(CONFIGS.glob("*.yaml")):
+            if config.stem.replace("_", "") == wanted:  # `artificial_experience.yaml` for ArtificialExperience
+                return config
     return CONFIGS / "generalist.yaml"
 
 
@@ -341,7 +342,9 @@ def _summary(
         source, metric = _place_of(name)
         rows.setdefault(source, {})[metric] = value
     past = {_place_of(name): value for name, value in (before or {}).items()}
-    columns = [metric for metric in ("return", "accuracy", "mae") if any(metric in row for row in rows.values())]
+    columns = [
+        metric for metric in ("return", "accuracy", "mae", "solved") if any(metric in row for row in rows.values())
+    ]
     title = "Greedy evaluation, before and after training" if before else "Greedy evaluation"
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("source")

@@ -296,6 +296,8 @@ ROWS = {
     "CommAIEnv-bit": (lambda: ae.CommAIEnv("commai", num_envs=3), "random"),
     "CommAIEnv-byte": (lambda: ae.CommAIEnv("mini", num_envs=3), ""),
     "CommAIEnv-one-lane": (lambda: ae.CommAIEnv("challenge", scramble=True), ""),
+    "CommAIEnv-cut-off": (lambda: ae.CommAIEnv("commai", num_envs=3, max_episode_steps=15), "random"),
+    "CommAIEnv-instructions": (lambda: ae.CommAIEnv("mini", max_episode_steps=9, instructions=True), "random"),
     "GymnasiumEnv-own-vector": (lambda: ae.GymnasiumEnv("CartPole-v1", 3), "random partial"),
     "GymnasiumEnv-sync": (lambda: ae.GymnasiumEnv("CartPole-v1", 3, "sync"), "random partial"),
     "GymnasiumEnv-one-lane": (lambda: ae.GymnasiumEnv("Acrobot-v1", max_episode_steps=5), "random"),

@@ -21,7 +21,7 @@ def generated() -> dict:
     return module.GENERATED
 
 
-@pytest.mark.parametrize("name", ["components.md", "pipeline.svg"])
+@pytest.mark.parametrize("name", ["commai.md", "components.md", "pipeline.svg"])
 def test_generated(name):
     before = (ROOT / "docs" / name).read_text(encoding="utf-8")
     after = generated()[name](before)

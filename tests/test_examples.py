@@ -25,7 +25,20 @@ def run(number: int, **arguments):
 
 
 def test_every_example_has_a_test():
-    assert [path.name[:2] for path in EXAMPLES] == ["01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11"]
+    assert [path.name[:2] for path in EXAMPLES] == [
+        "01",
+        "02",
+        "03",
+        "04",
+        "05",
+        "06",
+        "07",
+        "08",
+        "09",
+        "10",
+        "11",
+        "12",
+    ]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
@@ -90,6 +103,18 @@ def test_experience_goes_through_the_catalogue(tmp_path):
     shown = run(11, steps=600, folder=str(tmp_path))
     assert sum(shown.values()) == 600 and len(shown) > 10
     assert (tmp_path / "visits.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_game_of_symbols_is_learned_beside_a_text():
+    told = run(12, steps=12)
+    assert told["bits per byte after"] < told["bits per byte before"] - 0.5 and told["solved before"] < 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
+def test_a_game_of_symbols_is_solved(seed):
+    told = run(12, steps=150, seed=seed)
+    assert told["solved after"] > 0.95 and told["bits per byte after"] < 6
 
 
 @pytest.mark.slow

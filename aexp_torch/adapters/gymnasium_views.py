@@ -72,7 +72,7 @@ class GymnasiumVectorView(VectorEnv):
         self.single_action_space = _action_space(structure.action_spec)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self._read = _reader(self.single_observation_space, lambda space, value: value)
+        self._read = _reader(self.single_observation_space, lambda space, value: value.astype(space.dtype, copy=False))
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Any, dict]:
         """Starts an episode in every lane, or in those of `options["reset_mask"]`; a seed starts the stream over."""
@@ -112,7 +112,7 @@ def _reader(space: spaces.Space, leaf: Callable[[spaces.Space, np.ndarray], Any]
 
 
 def _single(space: spaces.Space, value: Any) -> Any:
-    return value if isinstance(space, spaces.Discrete) else np.asarray(value)
+    return space.dtype.type(value) if isinstance(space, spaces.Discrete) else np.asarray(value)
 
 
 def _find_image(spec: dict[str, Any], render_mode: str) -> tuple[str, ...]:

@@ -282,4 +282,22 @@ CONTROL = [
     ),
 ]
 
-ENTRIES = [*CONTROL, *GRIDS, *TEXTS, *ALGORITHMS, *IMAGES, *TABLES, *SIGNALS]
+CONVERSATIONS = [
+    Entry(
+        name,
+        ("text.conversation", *tags, "language:en", MADE, "kind:simulator"),
+        "aexp_torch.commai:CommAIEnv",
+        {"config": config, "mode": "byte"},
+        licence=OWN,
+        instruction="Find out what is asked, and answer, a symbol at a time.",
+        about=about,
+    )
+    for name, config, tags, about in (
+        ("commai", "commai", ("text.instruction", "grid.navigation"), "39 tasks of CommAI-env, a character a step"),
+        ("commai_micro", "micro", (), "40 micro-tasks of the General AI Challenge, whose rules are to be found"),
+        ("commai_mini", "mini", ("text.classification",), "6 mini-tasks of the General AI Challenge"),
+        ("commai_challenge", "challenge", (), "all 46 tasks of the General AI Challenge, one after the other"),
+    )
+]
+
+ENTRIES = [*CONTROL, *GRIDS, *TEXTS, *ALGORITHMS, *IMAGES, *TABLES, *SIGNALS, *CONVERSATIONS]

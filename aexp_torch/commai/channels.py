@@ -66,6 +66,10 @@ class Channels:
             self._word[lane] = start + stripped - 1
         return True
 
+    def pending(self, lane: int) -> bytes:
+        """Returns what is left to say."""
+        return self._out[lane, self.head[lane] : self.tail[lane]].tobytes()
+
     def say_symbols(self, rows: np.ndarray, symbols: np.ndarray) -> None:
         """Says the same number of symbols (uint8 [M, W]) in lanes (int64 [M]) that have nothing else to say."""
         width = symbols.shape[1]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aexp_torch.commai.originals import importable
-from aexp_torch.commai.presets import PRESETS
+from aexp_torch.commai.presets import PRESETS, of_one_task
 from aexp_torch.commai.schedulers import Scheduler
 from aexp_torch.commai.task import Task
 from aexp_torch.commai.tasks import lookup_tables
@@ -45,7 +45,7 @@ def scheduler_maker(config: str | Path | Mapping[str, Any]) -> Callable[[], Sche
 
     Args:
       config: a dict with `worlds`, `tasks` and `scheduler`; the path of a JSON file that holds one; the path of a Python
-        file whose `create_tasks()` returns a scheduler; or the name of a preset.
+        file whose `create_tasks()` returns a scheduler; the name of a preset; or the class name of one of their tasks.
 
     Raises:
       SpecError: no such file or preset, or something in it that does not fit.
@@ -54,10 +54,14 @@ def scheduler_maker(config: str | Path | Mapping[str, Any]) -> Callable[[], Sche
         return _Maker(config, "the configuration")
     if str(config) in PRESETS:
         return _Maker(PRESETS[str(config)](), f"the preset {str(config)!r}")
+    alone = of_one_task(str(config))
+    if alone is not None:
+        return _Maker(alone, f"the task {str(config)!r}")
     path = Path(config)
     if not path.is_file():
         raise SpecError(
-            f"commai: expected a configuration: a file, or one of the presets {sorted(PRESETS)}, got {str(config)!r}."
+            f"commai: expected a configuration: a file, one of the presets {sorted(PRESETS)}, or the name of one of their"
+            f" tasks, got {str(config)!r}."
         )
     if path.suffix == ".py":
         return _from_python(path)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from dm_env import specs
 from torch import Tensor, from_numpy
 
 from aexp_torch.commai.configuration import scheduler_maker
+from aexp_torch.commai.last_symbols import LastSymbols
 from aexp_torch.commai.results import Results
 from aexp_torch.commai.schedulers import Scheduler
 from aexp_torch.commai.serializers import Mode, Serializer, rules_for
@@ -22,6 +23,8 @@ from aexp_torch.timestep import StepType, TimeStep
 __all__ = ["CommAIEnv"]
 
 PLACES = np.arange(7, -1, -1, dtype=np.uint8)  # the most significant bit comes first
+KEPT = ("said", "heard", "over", "instruction")
+MAX_INSTRUCTION = 256  # bytes; the longest of the presets have some 150
 
 
 class CommAIEnv(Env):
@@ -30,9 +33,12 @@ class CommAIEnv(Env):
     Each step the environment says a symbol, and the answer is the learner's. Each lane has its own session: tasks,
     scheduler and generator.
 
-    Observation: `symbol` uint8 [B]: a bit, or a byte, as of a character.  Action: `symbol` uint8 [B], likewise.
+    Observation: `symbol` uint8 [B]: a bit, or a byte, as of a character; with `instructions` also `text:instruction` uint8
+    [B, 256].
+    Action: `symbol` uint8 [B], likewise.
     Reward: what the last answers were worth, in -1, 0, 1. A conversation goes on for ever: FIRST comes once. Only a
-    scheduler that runs out of tasks ends its lane (LAST, terminated), which begins again.
+    scheduler that runs out of tasks ends its lane (LAST, terminated), which begins again, and `max_episode_steps` cuts all
+    lanes off (LAST, truncated). In bit mode LAST is the last bit of a character.
 
     One space stands between two instances, two after a time-out without a word, as in the first CommAI-env; micro-tasks have
     none. Some defects of the originals are mended, unless `compat` is set. With it, in both modes:
@@ -57,9 +63,10 @@ class CommAIEnv(Env):
 
     Args:
       config: a preset (`"commai"`: the tasks of CommAI-env; `"nano"`, `"small_comp"`, `"lookup"`: its later ones; `"micro"`,
-        `"mini"`, `"challenge"`: those of the Challenge), a configuration file of either (JSON or Python), or a dict.
+        `"mini"`, `"challenge"`: those of the Challenge), one of their tasks by the name of its class
+        (`"TurningTask"`), a configuration file of either original (JSON or Python), or a dict.
       mode: `"bit"`, CommAI-env's: eight steps for a character; `"byte"`, the Challenge's: one step, and a reward in any.
-        The default is `"bit"` for the presets of CommAI-env, else `"byte"`.
+        The default is `"bit"` for presets and tasks of CommAI-env, else `"byte"`.
       num_envs: number of lanes B.
       max_reward_per_task: what a lane can earn in all instances of a task; None for no limit.
       scramble: words are said, and heard, as invented ones, so that English is of no help; each lane has its own.
@@ -67,6 +74,11 @@ class CommAIEnv(Env):
         it. None: `"identity"` for their presets, else `"standard"`.
       test_mode: an IntervalTaskScheduler takes its tests.
       compat: keeps the defects of the originals, above, for learners and figures that depend on them.
+      max_episode_steps: conversations are cut off after so many steps (in bit mode at the end of the character), and begin
+        again; None: they go on for ever.
+      instructions: shows with every symbol what the task under way began with, `"repeat apple."`, as UTF-8, padded with 0
+        and cut at 256 bytes; nothing in a micro-task, whose rule is to be found.
+      render_mode: `"ansi"` keeps the last symbols of every lane for `render`.
       name: names the source.
       options: `seed`, `on_missing` and `feedback_timeout`, as for every Env.
 
@@ -80,8 +92,6 @@ class CommAIEnv(Env):
     Source: Mikolov et al. 2016, A Roadmap towards Machine Intelligence; Rosa et al. 2017, the General AI Challenge.
     """
 
-    episodic = False
-
     def __init__(
         self,
         config: str | Path | Mapping[str, Any] = "commai",
@@ -93,18 +103,30 @@ class CommAIEnv(Env):
         serializer: Serializer | str | None = None,
         test_mode: bool = False,
         compat: bool = False,
+        max_episode_steps: int | None = None,
+        instructions: bool = False,
+        render_mode: Literal["ansi"] | None = None,
         name: str | None = None,
         **options: Any,
     ):
         super().__init__(name, **options)
         if not isinstance(num_envs, int) or num_envs < 1:
             raise SpecError(f"CommAIEnv: expected num_envs of at least 1, got {num_envs!r}.")
+        if max_episode_steps is not None and max_episode_steps < 1:
+            raise SpecError(f"CommAIEnv: expected max_episode_steps of at least 1, got {max_episode_steps!r}.")
+        if render_mode not in ("ansi", None):
+            raise SpecError(f"CommAIEnv: expected render_mode 'ansi' or None, got {render_mode!r}.")
         scheduler_maker(config)  # says now what does not fit
         self.config, self.num_envs = config, num_envs
         self.given_mode, self.serializer, self.test_mode, self.compat = mode, serializer, test_mode, compat
         self.mode, self._rules = rules_for(config, mode, serializer, compat)
         self._in_bits = self._rules.steps > 1
         self.max_reward_per_task, self.scramble = max_reward_per_task, scramble
+        self.instructions, self.render_mode = instructions, render_mode
+        self._last_phase = 7 if self._in_bits else 0  # a symbol is complete
+        if max_episode_steps is not None and self._in_bits:
+            max_episode_steps += -(max_episode_steps + 1) % 8
+        self.max_episode_steps = max_episode_steps
 
     @property
     def name(self) -> str:
@@ -120,6 +142,11 @@ class CommAIEnv(Env):
     def lane_control(self) -> bool:
         """Whether there is but one lane."""
         return self.num_envs == 1
+
+    @property
+    def episodic(self) -> bool:
+        """Whether conversations are cut off."""
+        return self.max_episode_steps is not None
 
     @property
     def results(self) -> Results:
@@ -141,56 +168,102 @@ class CommAIEnv(Env):
         lanes = range(self.num_envs)
         seeds = [int(self.seeds(lane).generate_state(2, np.uint64)[0]) for lane in lanes]
         limit = float("inf") if self.max_reward_per_task is None else self.max_reward_per_task
-        self._sessions = Sessions([self._make() for _ in lanes], self._rules, seeds, limit, scrambles=self.scramble)
+        announce = self._note_instruction if self.instructions else None
+        self._instruction = np.zeros((self.num_envs, MAX_INSTRUCTION), np.uint8)
+        schedulers = [self._make() for _ in lanes]
+        self._sessions = Sessions(schedulers, self._rules, seeds, limit, announce, scrambles=self.scramble)
         self._phase = 0  # the bit of the symbol that is being said
         self._said = np.zeros(self.num_envs, np.uint8)
         self._heard = np.zeros(self.num_envs, np.uint8)
         self._over = np.zeros(self.num_envs, bool)
+        self._steps, self._cut = 0, False
+        self._last_symbols = None if self.render_mode is None else LastSymbols(self.num_envs)
+
+    def _note_instruction(self, lane: int, name: str) -> None:
+        text = self._sessions.channels.pending(lane) if self._sessions.tasks[lane].instructs else b""
+        text = text.decode(self._sessions.rules.encoding, "ignore").strip().encode()[:MAX_INSTRUCTION]
+        self._instruction = self._instruction.copy()  # the old one has been handed out
+        self._instruction[lane] = np.frombuffer(text.ljust(MAX_INSTRUCTION, b"\0"), np.uint8)
 
     def make_specs(self) -> dict[str, EnvSpec]:
         """Describes a symbol."""
         count = 2 if self._in_bits else 256
         symbol = {"symbol": specs.DiscreteArray(count, np.uint8, "symbol")}
         kind = {"symbol": Modality("flat", "categorical", "text")}
-        return {
-            self.name: EnvSpec(symbol, symbol, modalities={"observation": kind, "action": kind}, num_envs=self.num_envs)
-        }
+        shown, kinds = dict(symbol), dict(kind)
+        if self.instructions:
+            shown["text:instruction"] = specs.BoundedArray((MAX_INSTRUCTION,), np.uint8, 0, 255, "text:instruction")
+            kinds["text:instruction"] = Modality("sequence", "categorical", "text:en")
+        modalities = {"observation": kinds, "action": kind}
+        return {self.name: EnvSpec(shown, symbol, modalities=modalities, num_envs=self.num_envs)}
 
     def reset(self, lanes: Tensor | None = None) -> TimeStep:
         """Starts all sessions over."""
         self._start()
         self._said, _ = self._sessions.step(None)
-        return self._timestep(np.full(self.num_envs, StepType.FIRST, np.int8), np.zeros(self.num_envs, np.float32))
+        reward = np.zeros(self.num_envs, np.float32)
+        if self._last_symbols is not None:
+            self._last_symbols.say(self._said, reward)
+        return self._timestep(np.full(self.num_envs, StepType.FIRST, np.int8), reward)
 
     def step(self, action: dict, lanes: Tensor | None = None) -> TimeStep:
         """Hears a symbol and says the next."""
         heard = action["symbol"].numpy()
         reward, step_type = np.zeros(self.num_envs, np.float32), np.full(self.num_envs, StepType.MID, np.int8)
-        if not self._in_bits:
-            return self._converse(heard, step_type, reward)
-        self._heard = (self._heard << 1) | heard
-        self._phase = (self._phase + 1) % 8
+        if self._in_bits:
+            heard = self._heard = (self._heard << 1) | heard
+            self._phase = (self._phase + 1) % 8
         if self._phase == 0:
-            return self._converse(self._heard, step_type, reward)
+            self._converse(heard, step_type, reward)
+        self._steps += 1
+        if self._phase == self._last_phase:
+            self._cut = self._steps == self.max_episode_steps
+            step_type[self._over | self._cut] = StepType.LAST
         return self._timestep(step_type, reward)
 
-    def _converse(self, heard: np.ndarray, step_type: np.ndarray, reward: np.ndarray) -> TimeStep:
-        sessions = self._sessions
-        for lane in np.flatnonzero(self._over).tolist():
+    def _converse(self, heard: np.ndarray, step_type: np.ndarray, reward: np.ndarray) -> None:
+        sessions, ended = self._sessions, self._over | self._cut
+        for lane in np.flatnonzero(ended).tolist():
             sessions.restart(lane, self._make())
-        before = self._over
+        if self._cut:
+            self._steps, self._cut = -1, False
         self._said, given = sessions.step(heard)
         self._over = sessions.over.copy()
         np.copyto(reward, given, where=~np.isnan(given))
-        step_type[self._over], step_type[before] = StepType.LAST, StepType.FIRST
-        reward[before] = 0
-        return self._timestep(step_type, reward)
+        step_type[ended] = StepType.FIRST
+        reward[ended] = 0
+        if self._last_symbols is not None:
+            self._last_symbols.hear(heard)
+            self._last_symbols.say(self._said, reward)
 
     def _timestep(self, step_type: np.ndarray, reward: np.ndarray) -> TimeStep:
         symbol = (self._said >> PLACES[self._phase]) & 1 if self._in_bits else self._said
-        discount = (step_type != StepType.LAST).astype(np.float32)
+        discount = 1 - (self._over & (step_type == StepType.LAST)).astype(np.float32)
         signals = from_numpy(step_type), from_numpy(reward), from_numpy(discount)
-        return TimeStep(*signals, {"symbol": from_numpy(symbol)})
+        observation = {"symbol": from_numpy(symbol)}
+        if self.instructions:
+            observation["text:instruction"] = from_numpy(self._instruction)
+        return TimeStep(*signals, observation)
+
+    def render(self, lane: int = 0, length: int = 300) -> str:
+        """Returns the end of a conversation as text, one column for a character.
+
+        Line `E` is what the environment says, `L` the replies, `R` the rewards (`+`, `-`), each of which is for a reply
+        before it. What was said before a restored state is not known.
+
+        Args:
+          lane: of which.
+          length: columns, up to 1,000; a line has 100.
+
+        Raises:
+          SpecError: there is no `render_mode`, or no such lane.
+        """
+        if self.render_mode is None:
+            raise SpecError("CommAIEnv: expected render_mode='ansi' to render, got None. Say it when it is made.")
+        if not 0 <= lane < self.num_envs:
+            raise SpecError(f"CommAIEnv: expected a lane below {self.num_envs}, got {lane!r}.")
+        self.open()
+        return self._last_symbols.text(lane, length)
 
     def state_dict(self) -> dict:
         """Adds the sessions, mid-word."""
@@ -198,13 +271,15 @@ class CommAIEnv(Env):
         return super().state_dict() | {
             "sessions": self._sessions.state_dict(),
             "phase": self._phase,
-            **{name: torch.from_numpy(getattr(self, f"_{name}").copy()) for name in ("said", "heard", "over")},
+            "steps": self._steps,
+            "cut": self._cut,
+            **{name: torch.from_numpy(getattr(self, f"_{name}").copy()) for name in KEPT},
         }
 
     def load_state_dict(self, state: dict) -> None:
         """Goes on amid the word."""
         super().load_state_dict(state)
         self._sessions.load_state_dict(state["sessions"])
-        self._phase = state["phase"]
-        for name in ("said", "heard", "over"):
+        self._phase, self._steps, self._cut = state["phase"], state["steps"], state["cut"]
+        for name in KEPT:
             setattr(self, f"_{name}", state[name].numpy().copy())

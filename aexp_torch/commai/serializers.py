@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from aexp_torch.commai.presets import SPOKEN_IN
+from aexp_torch.commai.presets import spoken_in
 from aexp_torch.commai.sessions import BITS, BYTES, CHARACTERS, Rules
 from aexp_torch.errors import SpecError
 
@@ -38,7 +38,7 @@ def rules_for(
     >>> rules_for("commai", "bit", "core.serializer.IdentitySerializer")[1].steps
     1
     """
-    usual_mode, usual = SPOKEN_IN.get(str(config), ("byte", "standard"))
+    usual_mode, usual = spoken_in(str(config))
     if mode not in ("bit", "byte", None):
         raise SpecError(f"commai: expected mode 'bit' or 'byte', got {mode!r}.")
     serializer = RENAMED.get(str(serializer), serializer or usual)

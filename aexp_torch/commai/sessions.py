@@ -341,12 +341,14 @@ class Sessions:
         return reward
 
     def restart(self, lane: int, scheduler: Any) -> None:
-        """Begins a lane that is over anew, with a scheduler and tasks that were made for it."""
+        """Begins a lane anew in the next step, which hears nothing, with a scheduler and tasks that were made for it."""
         self.schedulers[lane], scheduler.rng = scheduler, self.rngs[lane]
         scheduler.counts_all = self.rules.defects_of == "commai"
         self.tasks[lane] = self._worlds[lane] = None
         self.over[lane], self._immediate[lane], self._earned_by[lane] = False, NONE, {}
-        self._switch(lane)
+        self.channels.clear(lane)
+        self._ended[lane] = self._separated[lane] = True
+        self._shifted[lane] = False
 
     def _close(self, lane: int, name: str) -> None:
         """Books an instance that is over."""

@@ -24,6 +24,7 @@ class Task:
       patient: hears while the environment speaks; otherwise that is punished, and not heard.
       separator: a space stands between this instance and the next.
       default_output: the symbol that the environment says when it has nothing to say.
+      instructs: what an instance begins with says what to do in it.
     """
 
     max_time: int = 1000
@@ -33,6 +34,7 @@ class Task:
     patient: bool = True
     separator: bool = True
     default_output: str = " "
+    instructs: bool = True
     lane: int
     sessions: "Sessions"
     rng: random.Random

@@ -186,6 +186,13 @@ class Loader:
         return {name: slots.envs[0] for name, slots in self._slots.items()}
 
     @property
+    def sources_here(self) -> list[Env]:
+        """The sources of all slots on this rank, where this process steps them: none where workers do."""
+        if self._workers:
+            return []
+        return [source for slots in self._slots.values() for env in slots.envs for source in sources_of(env)]
+
+    @property
     def specs(self) -> Mapping[str, EnvSpec]:
         """`{source name: EnvSpec}` of everything that is mixed."""
         if self._specs is None:

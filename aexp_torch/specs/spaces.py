@@ -12,7 +12,8 @@
 A space without names is `{key: leaf}`. `spec_to_space` turns this around. What cannot be told apart takes its first
 reading: int8 in 0..1 of rank 1 and more is MultiBinary; an int64 scalar that does not start at 0 is Discrete; an int64
 vector of at most 65536 choices each is MultiDiscrete, every other integer a Box; a Tuple is a Dict; a Text the Box of
-its bytes; a Dict of one leaf that is called `key` is the leaf alone; unsigned integers have the bounds of their dtype.
+its bytes; a Dict of one leaf that is called `key` is the leaf alone; unsigned integers have the bounds of their dtype; a
+Discrete is int64, whatever dtype the leaf has.
 
 The data that a space describes is converted by `aexp_torch.specs.space_data`. Both modules import Gymnasium: import
 them where a space is at hand, not from the package.
@@ -150,7 +151,7 @@ def _leaf_space(spec: specs.Array, path: tuple[str, ...]) -> spaces.Space:
             f"spec_to_space: expected numbers at {path_name(path)!r}, got {spec!r}. Encode them as uint8 or int64."
         )
     if isinstance(spec, specs.DiscreteArray):
-        return spaces.Discrete(spec.num_values, dtype=spec.dtype)
+        return spaces.Discrete(spec.num_values)  # Gymnasium's checker takes no other dtype than int64
     if not isinstance(spec, specs.BoundedArray):
         bottom, top = (-np.inf, np.inf) if spec.dtype.kind in "if" else (0, 1)
         top = np.iinfo(spec.dtype).max if spec.dtype.kind == "u" else top

@@ -8,6 +8,7 @@ To add one: a Callback in a file of its own, built on `StreamWatch` where it cou
 from lightning_modules.callbacks.episode_statistics import EpisodeStatistics
 from lightning_modules.callbacks.plots import Plots
 from lightning_modules.callbacks.progress import Progress
+from lightning_modules.callbacks.task_statistics import TaskStatistics
 from lightning_modules.callbacks.throughput import Throughput
 
-__all__ = ["EpisodeStatistics", "Plots", "Progress", "Throughput"]
+__all__ = ["EpisodeStatistics", "Plots", "Progress", "TaskStatistics", "Throughput"]

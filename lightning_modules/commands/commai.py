@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_options(parser: argparse.ArgumentParser, plays: bool) -> None:
     add = parser.add_argument
-    add("config", metavar="CONFIG", help=f"a .json or .py file, or a preset: {', '.join(PRESETS)}")
+    add("config", metavar="CONFIG", help=f"a .json or .py file, a preset ({', '.join(PRESETS)}), or a task")
     if plays:
         add("-l", "--learner", default="TurnHumanLearner", help=f"when to ask you: {', '.join(HUMANS)}")
     else:

@@ -63,6 +63,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             if not 0 <= arguments.row < rows:
                 raise SpecError(f"--row: expected a row in 0..{rows - 1}, got {arguments.row}")
             _print_sample(leaves_of(spec, timestep, arguments.row), timestep, arguments.row, console)
+            if options.get("render_mode") == "ansi":
+                console.print(env.render(arguments.row), markup=False, highlight=False, soft_wrap=True)
             if arguments.save is not None:
                 _save(spec, timestep, arguments.row, f"{entry.name}: {entry.about}", arguments.save, console)
         finally:

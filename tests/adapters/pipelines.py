@@ -42,6 +42,8 @@ SOURCES = {
     "blackjack": lambda: ae.GymnasiumEnv("Blackjack-v1"),
     "all spaces": lambda: ae.GymnasiumEnv(FakeGymEnv, name="fake"),
     "counting": lambda: CountingEnv(num_envs=1, nested=True),
+    "bits": lambda: ae.CommAIEnv("commai"),
+    "bytes": lambda: ae.CommAIEnv("mini", max_episode_steps=12, instructions=True),
     "no answer": lambda: CountingEnv(num_envs=1, num_actions=0),
     "finite, no end": lambda: CountingEnv(num_envs=1, lengths=[100], stream_length=7),
     "stages": lambda: ae.GymnasiumEnv("CartPole-v1").pipe(ae.ObserveReward).pipe(ae.Noisy, std=0.1),

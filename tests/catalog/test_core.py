@@ -52,7 +52,8 @@ def texts(name, split="all"):
 @pytest.mark.parametrize("name", BY_NAME)
 def test_every_entry_keeps_the_promises(name):
     options = {"batch_size": 8} if name in DATASETS else {}
-    check_env(BY_NAME[name].make(**options), random=name != "CliffWalking-v1", restore_steps=2)
+    always_alike = ("CliffWalking-v1", "commai_mini")  # for some steps
+    check_env(BY_NAME[name].make(**options), random=name not in always_alike, restore_steps=2)
 
 
 def test_there_are_tasks_of_many_domains():

@@ -174,7 +174,7 @@ def test_wrong_files_and_arguments(tmp_path):
         "config.toml": "ends in .json or .py",
         "raises.py": "to be imported, ValueError: no",
         "nothing.py": "a function create_tasks",
-        "absent.json": "expected a configuration: a file, or one of the presets",
+        "absent.json": "expected a configuration: a file, one of the presets",
     }.items():
         with pytest.raises(SpecError, match=message):
             CommAIEnv(tmp_path / name)
@@ -213,3 +213,115 @@ def test_nothing_grows_under_random_symbols(config, mode):
         talks.step(symbols)
     assert talks.channels._out.shape[1] <= 1024
     assert talks.channels._heard.shape[1] <= 16_384
+
+
+ONE_SUCCESS = {
+    "worlds": {},
+    "tasks": {"silent": {"type": "tasks.competition.repetition.BeSilentTask"}},
+    "scheduler": {
+        "type": "core.scheduler.ConsecutiveTaskScheduler",
+        "args": {"tasks": ["silent"], "success_threshold": 1},
+    },
+}
+
+
+@pytest.mark.parametrize("num_envs", [1, 3])
+@pytest.mark.parametrize("mode", ["bit", "byte"])
+def test_a_scheduler_without_more_tasks_ends_its_lane(mode, num_envs):
+    env = CommAIEnv(ONE_SUCCESS, mode, num_envs)
+    timestep, ends, total = env.reset(), 0, 0.0
+    silence = [32] if mode == "byte" else [0, 0, 1, 0, 0, 0, 0, 0]
+    for step in range(4000):
+        before = timestep
+        timestep = env.step({"symbol": torch.full((num_envs,), silence[step % len(silence)], dtype=torch.uint8)})
+        assert torch.equal(timestep.first(), before.last()) and not timestep.truncated().any()
+        ends, total = ends + int(timestep.last().sum()), total + float(timestep.reward.sum())
+    assert ends == total > 3 * num_envs
+    results = env.results.tasks["BeSilentTask"]
+    assert results.solved == results.finished == ends and results.instances <= ends + num_envs
+
+
+@pytest.mark.parametrize("mode, length, shown", [("byte", 20, 20), ("bit", 20, 23), ("bit", 23, 23)])
+def test_conversations_are_cut_off(mode, length, shown):
+    env = CommAIEnv("commai", mode, num_envs=2, max_episode_steps=length, on_missing="sample")
+    assert env.episodic and env.max_episode_steps == shown and not CommAIEnv("commai").episodic
+    kinds = torch.stack([timestep.step_type for timestep, _ in zip(env, range(3 * (shown + 1)))])
+    assert kinds[:, 0].tolist() == 3 * [0, *[1] * (shown - 1), 2] and torch.equal(kinds[:, 0], kinds[:, 1])
+
+
+def test_what_is_said_at_the_end_of_a_conversation_is_not_heard_in_the_next():
+    said = []
+    for last in (32, 46):
+        env = CommAIEnv("micro", "byte", num_envs=2, max_episode_steps=5)
+        said.append([env.reset().observation["symbol"].tolist()])
+        for step in range(40):
+            symbol = last if step % 6 == 5 else 97
+            timestep = env.step({"symbol": torch.full((2,), symbol, dtype=torch.uint8)})
+            said[-1].append([timestep.reward.tolist(), timestep.observation["symbol"].tolist()])
+    assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("mode", ["bit", "byte"])
+def test_instructions_are_what_an_instance_begins_with(mode):
+    env = CommAIEnv("commai", mode, num_envs=2, instructions=True)
+    timestep, silence = env.reset(), [0, 0, 1, 0, 0, 0, 0, 0] if mode == "bit" else [32]
+    told = [bytes(text).rstrip(b"\0").decode() for text in timestep.observation["text:instruction"].numpy()]
+    symbols = []
+    for step in range(20 * len(silence)):
+        symbols.append(timestep.observation["symbol"].numpy())
+        timestep = env.step({"symbol": torch.full((2,), silence[step % len(silence)], dtype=torch.uint8)})
+    letters = np.array(symbols) if mode == "byte" else np.packbits(symbols, 0)
+    for lane, text in enumerate(told):
+        assert len(text) > 5 and text[:20] == bytes(letters[: len(text), lane]).decode().strip()
+    assert not CommAIEnv("micro", instructions=True).reset().observation["text:instruction"].any()
+    restored = CommAIEnv("commai", mode, num_envs=2, instructions=True)
+    restored.load_state_dict(env.state_dict())
+    action = {"symbol": torch.zeros(2, dtype=torch.uint8)}
+    shown = [one.step(action).observation["text:instruction"] for one in (env, restored)]
+    assert torch.equal(*shown)
+
+
+def test_a_conversation_is_shown_as_text():
+    env = CommAIEnv("micro", "byte", num_envs=2, render_mode="ansi")
+    timestep = env.reset()
+    said, rewards = [[], []], [[], []]
+    for _ in range(2500):
+        for lane in range(2):
+            said[lane].append(chr(timestep.observation["symbol"][lane]))
+            rewards[lane].append(" +-"[int(timestep.reward[lane])])
+        timestep = env.step({"symbol": torch.tensor([120, 46], dtype=torch.uint8)})
+    for lane, reply in enumerate("x."):
+        lines = env.render(lane, length=101).splitlines()
+        assert [line[:2] for line in lines] == ["E|", "L|", "R|", "", "E|", "L|", "R|"]
+        assert lines[0][2:] == "".join(said[lane][-100:]).rstrip() and lines[1] == "L|" + reply * 99 + reply
+        assert lines[2][2:] == "".join(rewards[lane][-100:]).rstrip()
+    assert len(env.render(0, length=10**6)) < 4000
+    with pytest.raises(SpecError, match="a lane below 2, got 2"):
+        env.render(2)
+    with pytest.raises(SpecError, match="expected render_mode='ansi'"):
+        CommAIEnv("micro").render()
+
+
+def test_wrong_options():
+    with pytest.raises(SpecError, match="max_episode_steps of at least 1"):
+        CommAIEnv("mini", max_episode_steps=0)
+    with pytest.raises(SpecError, match="render_mode 'ansi' or None, got 'human'"):
+        CommAIEnv("mini", render_mode="human")
+
+
+def test_a_task_alone():
+    for config in ("TurningTask", "Micro4Task", "TaskSet0"):
+        env = CommAIEnv(config, "byte", on_missing="sample")
+        assert env.name == config and len([timestep for timestep, _ in zip(env, range(700))]) == 700
+        assert set(env.results.tasks) == {config}
+    with pytest.raises(SpecError, match="or the name of one of their tasks, got 'Task'"):
+        CommAIEnv("Task")
+
+
+@pytest.mark.parametrize("options", [{}, {"compat": True}, {"compat": True, "num_envs": 1}, {"scramble": True}])
+@pytest.mark.parametrize("config", ["commai", "challenge", "nano", "lookup"])
+def test_conversations_begin_anew_wherever_they_are_cut_off(config, options):
+    options = {"num_envs": 3} | options
+    env = CommAIEnv(config, **options, max_episode_steps=77, instructions=True, on_missing="sample")
+    ends = sum(int(timestep.last().sum()) for timestep, _ in zip(env, range(3000)))
+    assert ends == 3000 // (env.max_episode_steps + 1) * options["num_envs"]

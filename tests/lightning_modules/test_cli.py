@@ -1,5 +1,6 @@
 """The command aexp: what it runs, what it leaves behind, what it says where something is wrong."""
 
+import json
 import os
 import signal
 import subprocess
@@ -89,8 +90,8 @@ def test_fit_alone_learns_two_tasks_and_leaves_a_folder(tmp_path):
 @pytest.mark.filterwarnings("ignore:.*could not find the monitored key")  # dqn.yaml: over before it validates
 @pytest.mark.parametrize("config", sorted(path.name for path in CONFIGS.glob("*.yaml")))
 def test_shipped_configs(config, tmp_path, capsys):
-    fewer = ["--data.include=tabular"] if config == "artificial_experience.yaml" else []
-    main(["fit", "--config", config, *SMALL, "--seed=3", *fewer])
+    fewer = {"artificial_experience.yaml": ["--data.include=tabular"], "commai.yaml": ["--data.eval_steps=20"]}
+    main(["fit", "--config", config, *SMALL, "--seed=3", *fewer.get(config, [])])
     said = capsys.readouterr().out
     assert "Greedy evaluation" in said and "run folder" in said
     assert (tmp_path / "checkpoints" / "last.ckpt").exists() and (tmp_path / "config.yaml").exists()
@@ -302,8 +303,29 @@ def test_help_of_the_experience(capsys, monkeypatch):
     main(["fit", "--help", "--data", "ArtificialExperience"])
     said = " ".join(capsys.readouterr().out.split())
     assert "--data.include+ INCLUDE tags" in said and "--data.weights WEIGHTS how often tasks come" in said
+    main(["fit", "--help", "--data", "CommAIDataModule"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "--data.eval_steps EVAL_STEPS steps of a conversation" in said and "--data.config CONFIG a preset" in said
     main(["--help"])
-    assert "`aexp fit --data ArtificialExperience`" in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())
+    assert "`aexp fit --data ArtificialExperience`" in said and "`aexp fit --data CommAIDataModule`" in said
+
+
+def test_conversations_train(tmp_path, capsys):
+    config = tmp_path / "echo.json"
+    tasks = {"echo": {"type": "tasks.challenge.round1.challenge_micro.Micro4Task"}}
+    scheduler = {"type": "core.scheduler.RandomTaskScheduler", "args": {"tasks": ["echo"]}}
+    config.write_text(json.dumps({"worlds": {}, "tasks": tasks, "scheduler": scheduler}))
+    shorter = ["--data.eval_steps=130", "--data.num_envs=4", "--data.steps_per_epoch=8", "--trainer.max_epochs=1"]
+    main(["fit", "--data=CommAIDataModule", f"--data.config={config}", "--data.env_options={scramble: true}", *shorter])
+    said = capsys.readouterr().out
+    assert "before and after training" in said and "echo/Micro4Task" in said and "solved" in said
+    run = tmp_path / "runs" / "commai" / "version_0"
+    assert yaml.safe_load((run / "config.yaml").read_text())["data"]["init_args"]["env_options"] == {"scramble": True}
+    main(["fit", "--ckpt_path", str(run / "checkpoints" / "last.ckpt"), "--trainer.max_epochs=2"])
+    fails("fit", "--data", "CommAIDataModule", "--data.config=minor")
+    captured = capsys.readouterr()
+    assert captured.err.startswith("aexp: ") and "one of the presets" in captured.err and captured.err.count("\n") == 1
 
 
 def test_interrupted_runs_can_be_resumed(tmp_path):

@@ -137,6 +137,7 @@ def test_show_takes_options_of_what_is_built(capsys):
     assert "B = 3" in said and "predict:y" in said and "sample: row 2" in said and "absent in this timestep" in said
     assert "B = 2" in said_by(capsys, "show", "CartPole-v1", "num_envs=2", "--steps", "3")
     assert "MID, reward 1" in said_by(capsys, "show", "CartPole-v1", "--steps", "3")
+    assert "E|description: " in said_by(capsys, "show", "commai_mini", "render_mode=ansi", "--steps", "20")
 
 
 @pytest.mark.parametrize(

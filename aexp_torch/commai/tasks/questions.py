@@ -22,6 +22,7 @@ class MicroTask(Task):
     max_time = 10_000
     patient = False
     separator = False
+    instructs = False
     blots = False
     hears: bytes | None = b"."
     success_tolerance, failed_tolerance = 4.0, 1.0
