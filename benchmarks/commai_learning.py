@@ -77,7 +77,7 @@ class Looks(Callback):
     def __init__(self, source: dict[str, Any], seconds: float, every: float):
         self.source, self.seconds, self.every, self.history = source, seconds, every, []
         self.began, self.watched = time.process_time(), 0.0
-        self.clock = time.perf_counter()
+        self.clock, self.first = time.perf_counter(), 0
 
     def on_train_batch_end(self, trainer: Trainer, agent: LightningModule, *_: Any) -> None:
         trained = time.process_time() - self.began - self.watched
@@ -85,18 +85,21 @@ class Looks(Callback):
             self._look(trainer, agent, trained)
 
     def on_train_start(self, trainer: Trainer, agent: LightningModule) -> None:
+        self.first = agent.env_steps
         self._look(trainer, agent, 0.0)
 
     def _look(self, trainer: Trainer, agent: LightningModule, trained: float) -> None:
         begin = time.process_time()
         found = look(agent, self.source)
         self.watched += time.process_time() - begin
-        self.history.append({"seconds": round(trained, 1), "symbols": agent.env_steps, **found})
+        self.history.append({"seconds": round(trained, 1), "symbols": agent.env_steps - self.first, **found})
         if (found["passed"] == 1.0 and found["solved"] > 0.95) or trained >= self.seconds:
             trainer.should_stop = True
 
 
-def train(source: dict[str, Any], seconds: float, every: float = 20.0, seed: int = 0) -> dict[str, Any]:
+def train(
+    source: dict[str, Any], seconds: float, every: float = 20.0, seed: int = 0, agent: RecurrentPPO | None = None
+) -> dict[str, Any]:
     """Trains an agent on a task; returns what every look found.
 
     Args:
@@ -104,6 +107,7 @@ def train(source: dict[str, Any], seconds: float, every: float = 20.0, seed: int
       seconds: of processor time that training may take.
       every: seconds from one look to the next.
       seed: of the agent and of the conversations.
+      agent: goes on to learn; None for a new one.
     """
     env = ae.CommAIEnv(**source, num_envs=LANES, name="task")
     data = ExperienceDataModule(env, num_steps=STEPS, steps_per_epoch=10**6, seed=seed)
@@ -118,33 +122,57 @@ def train(source: dict[str, Any], seconds: float, every: float = 20.0, seed: int
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(RecurrentPPO(data.specs, seed=seed), data)
+    trainer.fit(agent or RecurrentPPO(data.specs, seed=seed), data)
     return {"clock": round(time.perf_counter() - looks.clock, 1), "looks": looks.history}
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """Returns the table of all tasks."""
-    found, machine = results["tasks"], results["machine"]
-    met = sum(task["looks"][-1]["passed"] == 1.0 for task in found.values())
+    """Returns the tables of all tasks."""
+    alone, gradual, machine = results["alone"], results["gradual"], results["machine"]
+    met = sum(task["looks"][-1]["passed"] == 1.0 for task in alone.values())
     text = [
         "# How far an agent gets",
         "Written by `python -m benchmarks.commai_learning`, which says how it was measured. A conversation meets the"
-        " criterion when five instances in a row were solved within 10,000 symbols; the column says how many of 32 did, and"
+        " criterion when five instances in a row were solved within 10,000 symbols; the tables say how many of 32 did, and"
         " after how many symbols (median).",
-        f"All 32 did in {met} of {len(found)} tasks. {machine['date']}, {machine['processor']}, one thread.",
+        f"A new agent for each task: all 32 did in {met} of {len(alone)} tasks. {machine['date']}, {machine['processor']}, one"
+        " thread; seconds are of processor time.",
         "![What was solved over time](curves.png)",
     ]
     for family, title in FAMILIES.items():
         lines = [f"## {title}", "", "| task | instances solved | meet the criterion | symbols | trained on | in |"]
         lines.append("|---|---|---|---|---|---|")
-        for name, task in found.items():
+        for name, task in alone.items():
             if task["family"] == family:
                 last = task["looks"][-1]
-                took = "" if last["symbols_to_pass"] is None else f"{last['symbols_to_pass']:,}"
-                shares = f"{last['solved']:.1%} of {last['finished']:,} | {last['passed'] * 32:.0f}"
-                lines.append(f"| {name} | {shares} | {took} | {last['symbols']:,} symbols | {last['seconds']:.0f} s |")
+                trained = f"{last['symbols']:,} symbols | {last['seconds']:.0f} s"
+                lines.append(f"| {name} | {_solved(last)} | {last['passed'] * 32:.0f} | {_took(last)} | {trained} |")
+        text.append("\n".join(lines))
+    if gradual:
+        lines = [
+            "## One agent, one task after the other",
+            "",
+            "What it solves of a task before it has learned anything of it",
+        ]
+        lines[-1] += " comes from the tasks before.\n"
+        lines += [
+            "| task | solved before | solved after | meet the criterion | trained on | in |",
+            "|---|---|---|---|---|---|",
+        ]
+        for name, task in gradual.items():
+            first, last = task["looks"][0], task["looks"][-1]
+            trained = f"{last['symbols']:,} symbols | {last['seconds']:.0f} s"
+            lines.append(f"| {name} | {_solved(first)} | {_solved(last)} | {last['passed'] * 32:.0f} | {trained} |")
         text.append("\n".join(lines))
     return "\n\n".join(text) + "\n"
+
+
+def _solved(look: dict[str, Any]) -> str:
+    return f"{look['solved']:.1%} of {look['finished']:,}" if look["finished"] else "none ended"
+
+
+def _took(look: dict[str, Any]) -> str:
+    return "" if look["symbols_to_pass"] is None else f"{look['symbols_to_pass']:,}"
 
 
 def draw(path: Path, found: dict[str, Any]) -> None:
@@ -182,6 +210,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="processor time for each task")
     parser.add_argument("--every", type=float, default=20.0, help="processor time from one look to the next")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--gradual", action="store_true", help="one agent learns all tasks, one after the other")
     parser.add_argument("--out", type=Path, default=Path("docs/commai_learning"))
     options = parser.parse_args()
     if unknown := [name for name in options.tasks if name not in known]:
@@ -190,20 +219,24 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="lightning")
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "results.json"
-    results = json.loads(path.read_text()) if path.exists() else {"tasks": {}}
-    results["machine"] = describe()
-    wanted = [name for name in options.tasks or known if options.tasks or name not in results["tasks"]]
+    results = json.loads(path.read_text()) if path.exists() else {"alone": {}, "gradual": {}}
+    results["machine"], done = describe(), results["gradual" if options.gradual else "alone"]
+    wanted = [name for name in options.tasks or known if options.tasks or name not in done]
+    agent = RecurrentPPO(ae.CommAIEnv("micro", name="task").specs, seed=options.seed) if options.gradual else None
     with Progress() as progress:
         bar = progress.add_task("", total=len(wanted))
         for name in wanted:
             progress.update(bar, description=name)
             source = dict(known[name])
             family = source.pop("family")
-            results["tasks"][name] = {"family": family, **train(source, options.seconds, options.every, options.seed)}
+            done[name] = {
+                "family": family,
+                **train(source, options.seconds, options.every, options.seed, agent),
+            }
             path.write_text(json.dumps(results, indent=1) + "\n")
             (options.out / "results.md").write_text(markdown(results))
-            draw(options.out / "curves.png", results["tasks"])
-            progress.console.print(name, results["tasks"][name]["looks"][-1])
+            draw(options.out / "curves.png", results["alone"])
+            progress.console.print(name, done[name]["looks"][-1])
             progress.advance(bar)
 
 
