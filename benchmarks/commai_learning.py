@@ -135,7 +135,8 @@ def markdown(results: dict[str, Any]) -> str:
         "Written by `python -m benchmarks.commai_learning`, which says how it was measured. A conversation meets the"
         " criterion when five instances in a row were solved within 10,000 symbols; the tables say how many of 32 did, and"
         " after how many symbols (median).",
-        f"A new agent for each task: all 32 did in {met} of {len(alone)} tasks. {machine['date']}, {machine['processor']}, one"
+        f"A new agent for each task: all 32 did in {met} of {len(alone)} tasks."
+        f" {machine['date']}, {machine['processor']}, one"
         " thread; seconds are of processor time.",
         "![What was solved over time](curves.png)",
     ]
