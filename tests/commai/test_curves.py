@@ -22,15 +22,24 @@ def tasks_in_order(*names, scheduler="ConsecutiveTaskScheduler", **arguments):
     return {"worlds": {}, "tasks": tasks, "scheduler": {"type": f"core.scheduler.{scheduler}", "args": args}}
 
 
-class Apprentice(BaseLearner):
-    """Says anything until it has said so many symbols that were wrong, and is right from then on."""
+class Parrot(BaseLearner):
+    """Says what `say: win.` asks for, once it has had so many symbols to learn that in."""
 
-    def __init__(self, wrong: int):
-        self.wrong = wrong
+    def __init__(self, lessons: int = 3000):
+        self.lessons, self.left = lessons, lessons
+        self.heard = self.speech = ""
+
+    def forget(self, task=None):
+        self.left = self.lessons
 
     def next(self, symbol):
-        self.wrong -= 1
-        return symbol if self.wrong < 0 else "~"
+        self.left -= 1
+        self.heard += symbol
+        if symbol == "." and "say: " in self.heard:
+            self.speech = self.heard.rpartition("say: ")[2] if self.left < 0 else "~."
+            self.heard = ""
+        said, self.speech = self.speech[:1] or " ", self.speech[1:]
+        return said
 
 
 def test_every_instance_is_a_bin_until_there_are_many():
@@ -110,26 +119,33 @@ def test_a_score_of_what_was_mastered():
 
 
 def test_earlier_tasks_help_or_not():
-    """Who comes to the second task from the first knows it; who begins with it has to learn it."""
-    alone = tasks_in_order("Micro4Task", success_threshold=5)
+    names = ["Micro7Sub1Task", "Micro7Sub2Task", "Micro7Sub3Task"]
+    alone = [
+        run(tasks_in_order(name, success_threshold=5), Parrot, mode="byte", max_steps=30_000, seed=seed)
+        for seed, name in enumerate(names)
+    ]
+    one_after_the_other = tasks_in_order(*names, success_threshold=5)
+    keeps = run(one_after_the_other, Parrot, mode="byte", max_steps=60_000)
+    score = keeps.gradual_score(alone)
+    assert score.mastered == score.tasks == 3
+    assert score.steps == sum(task.steps for task in keeps.tasks.values()) == sum(score.steps_to_master.values())
+    assert 2 < score.speed_up < 5
+    assert score.gained == score.lost == []
 
-    first = run(alone, Apprentice(2000), mode="byte", max_steps=20_000)
-    (steps,) = first.gradual_score().steps_to_master.values()
-    assert 2000 < steps < 2400
-    sequence = Results()
-    sequence.begin("Micro1Task")
-    for _ in range(5):
-        sequence.time += 100
-        sequence.add("Micro1Task", True, 10.0, 100, 10)
-    sequence.begin("Micro4Task")
-    for _ in range(5):
-        sequence.time += 10
-        sequence.add("Micro4Task", True, 10.0, 10, 10)
-    score = sequence.gradual_score([first])
-    assert score.mastered == 2 and score.steps == 550
-    assert score.speed_up == pytest.approx(steps / 50)
-    assert score.gained == ["Micro1Task"] and score.lost == []
-    assert first.gradual_score([sequence]).lost == ["Micro1Task"]
+    forgetful, seen = Parrot(), set()
+
+    def begins(task):
+        if task not in seen:
+            seen.add(task)
+            forgetful.forget()
+
+    forgets = run(one_after_the_other, forgetful, mode="byte", max_steps=60_000, on_task=begins).gradual_score(alone)
+    assert forgets.mastered == 3
+    assert 0.8 < forgets.speed_up < 1.25
+    assert forgets.steps > score.steps
+    lost = run(one_after_the_other, Parrot, mode="byte", max_steps=3000).gradual_score(alone)
+    assert (lost.mastered, lost.speed_up, lost.lost) == (0, None, names)
+    assert keeps.gradual_score(alone[:2]).gained == names[2:]
 
 
 def test_lanes_that_are_not_there_yet_count_with_what_they_have_spent():
