@@ -45,6 +45,7 @@ ARRAYS = [
         "_separated",
         "_no_separator",
         "_wakes",
+        "_least",
         "_blots",
     ),
     *("_strict", "_immediate", "_earned", "_result", "_shifted", "_rest"),
@@ -104,6 +105,9 @@ class Sessions:
         scrambles: bool = False,
     ):
         count = len(schedulers)
+        _check_apart(schedulers)
+        if not isinstance(max_reward_per_task, int | float) or not max_reward_per_task >= 0:
+            raise SpecError(f"commai: expected max_reward_per_task of at least 0, got {max_reward_per_task!r}.")
         self.schedulers, self.rules, self.on_task = list(schedulers), rules, on_task
         self.max_reward_per_task = max_reward_per_task
         self.rngs = [random.Random(seed) for seed in seeds]
@@ -117,6 +121,7 @@ class Sessions:
         self._separated = np.zeros(count, bool)  # the space between two instances has been said
         self._no_separator = np.zeros(count, bool)
         self._wakes = np.zeros((count, 256), bool)  # the symbols at which the task is asked
+        self._least = np.zeros(count, np.int64)  # symbols that have to be heard before the task is asked
         self._blots = np.zeros(count, bool)
         self._shifted = np.zeros(count, bool)  # a bit was dropped, so that every symbol is heard across two
         self._rest = np.zeros(count, np.uint8)  # the bits of the last symbol that were not heard yet
@@ -127,6 +132,7 @@ class Sessions:
         self.drills = Drills(count)
         self._stored: list[float] = [0.0] * count  # the reward at the end of the instance
         self._immediate = np.full(count, NONE)  # a reward that comes with the next symbol
+        self._no_reward = np.full(count, NONE)
         self._earned = np.zeros(count)  # by the task under way
         self._earned_by: list[dict[str, float]] = [{} for _ in range(count)]  # by the name of a task, at its last end
         self._result = np.zeros(count, bool)
@@ -147,7 +153,7 @@ class Sessions:
           What is said, uint8 [N]; and the rewards, float32 [N], NaN where there is none.
         """
         channels, rules = self.channels, self.rules
-        reward = np.full(len(self.tasks), NONE)
+        reward = self._no_reward.copy()
         if symbols is None:
             for lane in range(len(self.tasks)):
                 self._switch(lane)
@@ -174,7 +180,7 @@ class Sessions:
                 self.streak[rude] = 0
             heeded = listening & ~(strict & (speaking | (self.to_wait > 1)))
         channels.hear(symbols, heeded)
-        events = heeded & self._wakes[self._lanes, symbols]
+        events = heeded & self._wakes[self._lanes, symbols] & (channels.length >= self._least)
         if self.drills.active.any():
             events &= ~self._drill(symbols, heeded & self.drills.active)
         separate = over & ~closing
@@ -184,7 +190,7 @@ class Sessions:
             if rules.defects_of == "commai" and rules.steps > 1:
                 self._shifted |= separate
                 self._rest[separate] = symbols[separate] >> 1
-        for lane in np.flatnonzero(events | late | closing).tolist():
+        for lane in (events | late | closing).nonzero()[0].tolist():
             if late[lane]:
                 self._time_out(lane, bool(events[lane]))
             elif events[lane]:
@@ -220,7 +226,7 @@ class Sessions:
             heeded = not (speaking or self.to_wait[0] > 1)
         if heeded:
             channels.hear_alone(symbol)
-        event = heeded and self._wakes[0, symbol]
+        event = heeded and self._wakes[0, symbol] and channels.length[0] >= self._least[0]
         if late:
             self._time_out(0, bool(event))
         elif event:
@@ -233,6 +239,7 @@ class Sessions:
 
     def _emit_alone(self, reward: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self.time[0] += self.rules.steps
+        self.results.time += self.rules.steps
         if reward[0] != reward[0]:  # there is none
             reward[0], self._immediate[0] = self._immediate[0], NONE
         return self.channels.emit_alone(), reward
@@ -268,6 +275,7 @@ class Sessions:
 
     def _emit(self, reward: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self.time += self.rules.steps
+        self.results.time += self.rules.steps
         now = np.isnan(reward) & ~np.isnan(self._immediate)
         if now.any():
             reward[now] = self._immediate[now]
@@ -355,7 +363,8 @@ class Sessions:
         earned = self._earned_by[lane]
         gained = float(self._earned[lane]) - earned.get(name, 0.0)
         earned[name] = float(self._earned[lane])
-        self.results.add(name, bool(self._result[lane]), gained, int(self.time[lane]))
+        steps, questions = int(self.time[lane]), int(self.asked[lane])
+        self.results.add(name, bool(self._result[lane]), gained, steps, questions, lane)
 
     def _begin(self, lane: int, task: Task) -> None:
         name = type(task).__name__
@@ -365,7 +374,7 @@ class Sessions:
             if task.world is not None:
                 task.world.begin(self, lane)
         self.channels.clear(lane)
-        self.time[lane] = self.to_wait[lane] = self.streak[lane] = self.asked[lane] = 0
+        self.time[lane] = self.to_wait[lane] = self.streak[lane] = self.asked[lane] = self._least[lane] = 0
         self.drills.stop(lane)
         self._ended[lane] = self._separated[lane] = self._shifted[lane] = False
         self._stored[lane], self._result[lane] = 0.0, False
@@ -392,8 +401,10 @@ class Sessions:
             self._wakes[lane, PERIOD] = True
 
     def say(self, lane: int, text: str, priority: int = 1) -> None:
-        """Says something; nothing new when the time is over, so that it can end."""
-        late = self.time[lane] >= self._deadline[lane] and lane != self._timing_out and self.rules.defects_of is None
+        """Says something; nothing that would begin when the time is over, so that it can end."""
+        waiting = self.channels.waiting(lane) * self.rules.steps if self.rules.appends else 0
+        late = self.time[lane] + waiting >= self._deadline[lane] and lane != self._timing_out
+        late = late and self.rules.defects_of is None
         if self._scramblers:
             text = self._scramblers[lane].scramble(text)
         if not late or self._ended[lane]:
@@ -426,11 +437,17 @@ class Sessions:
         """Gives a reward with the next symbol."""
         self._immediate[lane] = self._book(lane, reward)
 
-    def ask(self, lane: int, question: str) -> None:
-        """Asks something; the answer begins with the reply to its last symbol."""
-        self.say(lane, question)
+    def ask(self, lane: int, question: str, feedback: str = "", least: int = 0) -> None:
+        """Asks something, after the feedback; the answer begins with the reply to its last symbol.
+
+        The task is not asked before `least` symbols of the answer were heard.
+        """
+        if feedback and self._scramblers:  # whose words do not go from one to the other
+            self.say(lane, feedback)
+            feedback = ""
+        self.say(lane, feedback + question)
         self.channels.forget(lane)
-        self.to_wait[lane] = len(question)
+        self.to_wait[lane], self._least[lane] = len(question), least
         self.drills.stop(lane)
 
     def judged(self, lane: int, right: bool) -> None:
@@ -495,3 +512,17 @@ class Sessions:
             current = state["current"][lane]
             task = self.tasks[lane] = None if current is None else scheduler.tasks[current]
             self._worlds[lane] = task.world if state["in_world"][lane] else None
+
+
+def _check_apart(schedulers: Sequence[Any]) -> None:
+    """Raises where two lanes would talk about the same objects."""
+    owned = [
+        owner
+        for scheduler in schedulers
+        for owner in {*scheduler.tasks, *(task.world for task in scheduler.tasks)} - {None}
+    ]
+    if len(set(owned)) < len(owned):
+        raise SpecError(
+            "commai: expected tasks and worlds of its own for every lane, two lanes share some. Have create_tasks() make new"
+            " ones at every call."
+        )
