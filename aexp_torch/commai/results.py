@@ -1,9 +1,14 @@
-"""Results: what a session came to, by task."""
+"""Results: what a session came to, by task: in all, as it went on, and how gradually it was learned."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from aexp_torch.commai.curves import Curve
+from aexp_torch.commai.gradual import GradualScore, Mastery, gradual_score
 
 __all__ = ["Results", "TaskResults"]
+
+COUNTS = ("instances", "finished", "solved", "reward", "steps", "questions")
 
 
 @dataclass
@@ -16,6 +21,9 @@ class TaskResults:
       solved: with the result that was wanted.
       reward: of finished instances.
       steps: of finished instances; bits in bit mode.
+      questions: that were answered in finished instances, where a task asks many.
+      curve: the same, as it went on.
+      mastery: what it took until instances were solved in a row, lane by lane.
     """
 
     instances: int = 0
@@ -23,13 +31,22 @@ class TaskResults:
     solved: int = 0
     reward: float = 0.0
     steps: int = 0
+    questions: int = 0
+    curve: Curve = field(default_factory=Curve)
+    mastery: Mastery = field(default_factory=Mastery)
 
 
 @dataclass
 class Results:
-    """Holds `{name of the task: TaskResults}`."""
+    """Holds `{name of the task: TaskResults}`, in the order in which tasks were begun first.
+
+    Args:
+      tasks: by name.
+      time: steps that every lane has taken so far; bits in bit mode.
+    """
 
     tasks: dict[str, TaskResults] = field(default_factory=dict)
+    time: int = 0
 
     @property
     def reward(self) -> float:
@@ -45,13 +62,26 @@ class Results:
         """Counts an instance that begins."""
         self.tasks.setdefault(name, TaskResults()).instances += 1
 
-    def add(self, name: str, solved: bool, reward: float, steps: int) -> None:
+    def add(self, name: str, solved: bool, reward: float, steps: int, questions: int = 0, lane: int = 0) -> None:
         """Counts an instance that is over."""
         task = self.tasks[name]
         task.finished += 1
         task.solved += solved
         task.reward += reward
         task.steps += steps
+        task.questions += questions
+        task.curve.add(self.time, solved, reward, steps, questions)
+        task.mastery.add(lane, solved, steps)
+
+    def gradual_score(self, alone: Iterable["Results"] = (), threshold: int = 5) -> GradualScore:
+        """Returns how many tasks were mastered, in how many steps, and whether earlier ones helped; see GradualScore.
+
+        Args:
+          alone: results of sessions with a single task each, of learners that began anew; without them it is not known
+            whether earlier tasks helped.
+          threshold: instances to be solved in a row, 1..10; 5 is the Challenge's own.
+        """
+        return gradual_score(self, alone, threshold)
 
     def text(self) -> str:
         """Returns the results file of both originals: mean reward, reward, steps and instances, in all and by task.
@@ -73,12 +103,22 @@ class Results:
             yield f"{name}: {_number(values[name])}"
 
     def state_dict(self) -> dict:
-        """Returns all counts."""
-        return {name: asdict(task) for name, task in self.tasks.items()}
+        """Returns all counts and curves."""
+        tasks = {
+            name: {count: getattr(task, count) for count in COUNTS}
+            | {"curve": task.curve.state_dict(), "mastery": task.mastery.state_dict()}
+            for name, task in self.tasks.items()
+        }
+        return {"tasks": tasks, "time": self.time}
 
     def load_state_dict(self, state: dict) -> None:
-        """Restores all counts."""
-        self.tasks = {name: TaskResults(**counts) for name, counts in state.items()}
+        """Restores all counts and curves."""
+        self.time = state["time"]
+        self.tasks = {}
+        for name, one in state["tasks"].items():
+            task = self.tasks[name] = TaskResults(**{count: one[count] for count in COUNTS})
+            task.curve.load_state_dict(one["curve"])
+            task.mastery.load_state_dict(one["mastery"])
 
 
 def _number(value: float) -> str:

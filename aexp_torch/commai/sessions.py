@@ -233,6 +233,7 @@ class Sessions:
 
     def _emit_alone(self, reward: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self.time[0] += self.rules.steps
+        self.results.time += self.rules.steps
         if reward[0] != reward[0]:  # there is none
             reward[0], self._immediate[0] = self._immediate[0], NONE
         return self.channels.emit_alone(), reward
@@ -268,6 +269,7 @@ class Sessions:
 
     def _emit(self, reward: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self.time += self.rules.steps
+        self.results.time += self.rules.steps
         now = np.isnan(reward) & ~np.isnan(self._immediate)
         if now.any():
             reward[now] = self._immediate[now]
@@ -355,7 +357,8 @@ class Sessions:
         earned = self._earned_by[lane]
         gained = float(self._earned[lane]) - earned.get(name, 0.0)
         earned[name] = float(self._earned[lane])
-        self.results.add(name, bool(self._result[lane]), gained, int(self.time[lane]))
+        steps, questions = int(self.time[lane]), int(self.asked[lane])
+        self.results.add(name, bool(self._result[lane]), gained, steps, questions, lane)
 
     def _begin(self, lane: int, task: Task) -> None:
         name = type(task).__name__
