@@ -47,6 +47,10 @@ class Channels:
         """Tells whether only spaces are left to say."""
         return bool(self._word[lane] < self.head[lane])
 
+    def waiting(self, lane: int) -> int:
+        """Returns how many symbols are left to say."""
+        return int(self.tail[lane] - self.head[lane])
+
     def say(self, lane: int, data: bytes, priority: int = 1, amid_symbol: bool = False) -> bool:
         """Says something, unless something of a higher priority is being said; returns whether it will."""
         pending = self.head[lane] < self.tail[lane]

@@ -395,8 +395,10 @@ class Sessions:
             self._wakes[lane, PERIOD] = True
 
     def say(self, lane: int, text: str, priority: int = 1) -> None:
-        """Says something; nothing new when the time is over, so that it can end."""
-        late = self.time[lane] >= self._deadline[lane] and lane != self._timing_out and self.rules.defects_of is None
+        """Says something; nothing that would begin when the time is over, so that it can end."""
+        waiting = self.channels.waiting(lane) * self.rules.steps if self.rules.appends else 0
+        late = self.time[lane] + waiting >= self._deadline[lane] and lane != self._timing_out
+        late = late and self.rules.defects_of is None
         if self._scramblers:
             text = self._scramblers[lane].scramble(text)
         if not late or self._ended[lane]:

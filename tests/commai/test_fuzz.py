@@ -1,0 +1,169 @@
+"""Learners that say anything, to every task: nothing raises, nothing grows, and every instance ends."""
+
+import importlib
+import io
+import pkgutil
+
+import numpy as np
+import pytest
+import torch
+
+from aexp_torch.commai import Task, tasks
+from aexp_torch.commai.presets import PRESETS
+from aexp_torch.commai.schedulers import SequentialTaskScheduler
+from aexp_torch.commai.sessions import BITS, BYTES, Sessions
+from tests.commai.dialogues import made
+
+LANES, FEW_LANES = 256, 16
+MOST_PER_MODULE = 60  # classes of a module that are tried; some modules make thousands
+LONGEST_MESSAGE = 512  # symbols, of a message that may have been begun when the time was over, and of the feedback
+LARGEST_STATE = 50_000  # bytes per lane
+MANY = 1_000_000  # symbols
+WORDS = (
+    *("yes.", "no.", "true.", "false.", "none.", "nobody.", "zero.", "one.", "2.", "apple.", "banana.", "a.", "ab."),
+    *(
+        "I turn left.",
+        "I turn right.",
+        "I move forward.",
+        "I look.",
+        "I jump.",
+        "I sing.",
+        "please tell me the number.",
+    ),
+    *(
+        "I pick up the apple.",
+        "I pick up the pear.",
+        "I give you an apple.",
+        "I give you a pear.",
+        "99999999999999999999.",
+    ),
+    *(".", " . ", "?", "!", "-", "#", "\x00", "\xff.", "²."),
+)
+
+
+def concrete_tasks() -> dict[str, type[Task]]:
+    """Returns `{module.Class: class}` of the tasks that can be begun."""
+    found = {}
+    for module in pkgutil.walk_packages(tasks.__path__, f"{tasks.__name__}."):
+        own = [
+            kind
+            for kind in vars(importlib.import_module(module.name)).values()
+            if isinstance(kind, type)
+            and issubclass(kind, Task)
+            and kind.__module__ == module.name
+            and not is_form(kind)
+        ]
+        for kind in own[:: 1 + len(own) // MOST_PER_MODULE]:
+            found[f"{module.name.rpartition('.')[2]}.{kind.__name__}"] = kind
+    return found
+
+
+def is_form(kind: type[Task]) -> bool:
+    """Whether it is only there to be derived from, and cannot begin."""
+    if not kind.__subclasses__():
+        return False
+    try:
+        sessions_of(kind, BYTES, 1).step(None)
+    except Exception:
+        return True
+    return False
+
+
+def sessions_of(kind: type[Task], rules, lanes: int = LANES, **options) -> Sessions:
+    schedulers = [SequentialTaskScheduler([made(kind)]) for _ in range(lanes)]
+    return Sessions(schedulers, rules, list(range(lanes)), **options)
+
+
+TASKS = concrete_tasks()
+
+
+class Babbler:
+    """Says words and single symbols, another in every lane."""
+
+    def __init__(self, rng: np.random.Generator, lanes: int):
+        words = [*(word.encode("latin-1") for word in WORDS), *(bytes([symbol]) for symbol in range(256))]
+        weights = np.array([8.0] * len(WORDS) + [1.0] * 256)
+        weights[len(WORDS) + ord(" ")] = 100
+        chosen = rng.choice(len(words), 16_000, p=weights / weights.sum())
+        self.text = np.frombuffer(b"".join(words[number] for number in chosen), np.uint8)
+        self.place = rng.integers(0, len(self.text), lanes)
+
+    def __call__(self, said: np.ndarray) -> np.ndarray:
+        self.place = (self.place + 1) % len(self.text)
+        return self.text[self.place]
+
+
+PRINTABLE = np.frombuffer(bytes(range(32, 127)) + b" " * 40 + b"." * 40, np.uint8)
+LEARNERS = {
+    "bytes": lambda rng, lanes: lambda said: rng.integers(0, 256, lanes, np.uint8),
+    "printable": lambda rng, lanes: lambda said: rng.choice(PRINTABLE, lanes),
+    "bits": lambda rng, lanes: lambda said: rng.integers(48, 50, lanes, np.uint8),  # the characters 0 and 1
+    "words": Babbler,
+    "periods": lambda rng, lanes: lambda said: np.full(lanes, ord("."), np.uint8),
+    "spaces": lambda rng, lanes: lambda said: np.full(lanes, ord(" "), np.uint8),
+    "echo": lambda rng, lanes: lambda said: said,
+}
+
+
+def fuzz(talks: Sessions, learner, symbols: int) -> None:
+    """Says so many symbols, and looks on; begins the conversations where they have not begun."""
+    steps, lanes = talks.rules.steps, len(talks.tasks)
+    said, _ = talks.step(None if talks.results.time == 0 else np.full(lanes, ord(" "), np.uint8))
+    limit = 0
+    for step in range(-(-symbols // lanes)):
+        said, rewards = talks.step(learner(said))
+        given = rewards[~np.isnan(rewards)]
+        assert np.all(np.abs(given) <= 1)
+        if step % 64 == 0:
+            late = talks.time - talks._deadline
+            assert late.max() <= LONGEST_MESSAGE * steps, f"{talks.tasks[late.argmax()]} is {late.max()} steps late"
+            limit = max(limit, int(talks._deadline.max()) // steps + 2 * LONGEST_MESSAGE)
+    assert talks.channels._out.shape[1] <= 2 * limit
+    assert talks.channels._heard.shape[1] <= 2 * limit
+
+
+def state_size(talks: Sessions) -> int:
+    """Returns the bytes of everything that tasks, worlds and schedulers remember, without the buffers of symbols."""
+    file = io.BytesIO()
+    state = talks.state_dict()
+    torch.save({name: state[name] for name in ("schedulers", "stored", "earned_by", "invented")}, file)
+    return file.tell()
+
+
+def test_no_task_is_left_out():
+    listed = {entry["type"].rpartition(".")[2] for preset in PRESETS.values() for entry in preset()["tasks"].values()}
+    assert len(listed) == 39 + 40 + 6
+    assert listed <= {kind.__name__ for kind in TASKS.values()}
+
+
+RULES = pytest.mark.parametrize("rules", [BITS, BYTES], ids=["bits", "bytes"])
+
+
+@RULES
+@pytest.mark.parametrize("name", TASKS)
+def test_a_little_of_anything(name, rules):
+    rng = np.random.default_rng(0)
+    for learner in LEARNERS.values():
+        fuzz(sessions_of(TASKS[name], rules, FEW_LANES), learner(rng, FEW_LANES), 1000)
+
+
+@pytest.mark.slow
+@RULES
+@pytest.mark.parametrize("name", TASKS)
+def test_a_million_random_symbols(name, rules):
+    rng, talks = np.random.default_rng(0), sessions_of(TASKS[name], rules)
+    fuzz(talks, LEARNERS["bytes"](rng, LANES), MANY)
+    assert all(task.finished > LANES for task in talks.results.tasks.values())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@RULES
+@pytest.mark.parametrize("name", TASKS)
+def test_nothing_grows(name, rules):
+    rng, talks = np.random.default_rng(0), sessions_of(TASKS[name], rules, scrambles=True)
+    fuzz(talks, LEARNERS["words"](rng, LANES), MANY // 4)
+    before = state_size(talks)
+    for learner in LEARNERS.values():
+        fuzz(talks, learner(rng, LANES), MANY // 4)
+    assert state_size(talks) <= 1.5 * before
