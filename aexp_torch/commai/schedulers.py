@@ -4,6 +4,7 @@ Each has `next_task()`, and `result(solved)` after every instance. It draws from
 """
 
 import random
+import reprlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,9 +34,29 @@ class Scheduler:
     test_mode = False  # has the next instance be a test, where there are any
 
     def __init__(self, tasks: Sequence[Task]):
-        if not tasks:
-            raise SpecError(f"{type(self).__name__}: expected one task or more, got none.")
+        if not isinstance(tasks, list | tuple) or not tasks or not all(isinstance(task, Task) for task in tasks):
+            raise SpecError(
+                f"{type(self).__name__}: expected tasks, a list of one task or more, got {reprlib.repr(tasks)}."
+            )
         self.tasks = list(tasks)
+
+    def _count(self, name: str, value: Any) -> int:
+        """Returns a number of instances that is one."""
+        if not isinstance(value, int) or value < 1:
+            raise SpecError(
+                f"{type(self).__name__}: expected {name}, a number of instances of at least 1, got {reprlib.repr(value)}."
+            )
+        return value
+
+    def _pairs(self, name: str, value: Any, kind: type) -> list[Any]:
+        """Returns a list of pairs that is one."""
+        pairs = value if isinstance(value, list | tuple) else [value]
+        for pair in pairs:
+            if not (isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(item, kind) for item in pair)):
+                raise SpecError(
+                    f"{type(self).__name__}: expected {name}, a list of pairs of {kind.__name__}, got {reprlib.repr(value)}."
+                )
+        return list(pairs)
 
     def next_task(self) -> Task:
         """Returns the task whose instance begins now."""
@@ -71,7 +92,8 @@ class IncrementalTaskScheduler(Scheduler):
 
     def __init__(self, tasks: Sequence[Task], success_threshold: int = 2):
         super().__init__(tasks)
-        self.success_threshold, self.place, self.solved = success_threshold, 0, 0
+        self.success_threshold = self._count("success_threshold", success_threshold)
+        self.place, self.solved = 0, 0
 
     def next_task(self) -> Task:
         """Returns the task under way, or the next."""
@@ -95,7 +117,8 @@ class ConsecutiveTaskScheduler(Scheduler):
 
     def __init__(self, tasks: Sequence[Task], success_threshold: int = 2, repeats: bool = False):
         super().__init__(tasks)
-        self.success_threshold, self.repeats, self.place, self.solved = success_threshold, repeats, 0, 0
+        self.success_threshold = self._count("success_threshold", success_threshold)
+        self.repeats, self.place, self.solved = bool(repeats), 0, 0
 
     def next_task(self) -> Task:
         """Returns the task under way, or the next."""
@@ -124,11 +147,24 @@ class DependenciesTaskScheduler(Scheduler):
     def __init__(self, tasks: Sequence[Task], tasks_dependencies: Sequence[Any] = (), unlock_threshold: int = 10):
         super().__init__(tasks)
         self.needs: dict[str, set[str]] = {}
-        for task, needed in tasks_dependencies:
-            self.needs.setdefault(_name(task), set()).add(_name(needed))
-        self.unlock_threshold = unlock_threshold
+        for pair in self._pairs("tasks_dependencies", tasks_dependencies, Task):
+            task, needed = map(_name, pair)
+            self.needs.setdefault(task, set()).add(needed)
+        self._check_order()
+        self.unlock_threshold = self._count("unlock_threshold", unlock_threshold)
         self.solved: dict[str, int] = {}
         self.under_way = ""
+
+    def _check_order(self) -> None:
+        """Raises where a task could never be unlocked."""
+        names, unlocked = {_name(task) for task in self.tasks}, set[str]()
+        while more := {name for name in names - unlocked if self.needs.get(name, set()) <= unlocked}:
+            unlocked |= more
+        if unlocked != names:
+            raise SpecError(
+                "DependenciesTaskScheduler: expected dependencies that can be met one after the other,"
+                f" {sorted(names - unlocked)} wait for each other, or for a task that is not among tasks."
+            )
 
     def next_task(self) -> Task:
         """Returns any task that is unlocked."""
@@ -155,12 +191,12 @@ class IntervalTaskScheduler(Scheduler):
 
     def __init__(self, tasks: Sequence[Task], intervals: Sequence[tuple[int, int]], tasks_test: Sequence[Task] = ()):
         super().__init__([*tasks, *tasks_test])
-        if len(intervals) != len(tasks):
-            raise SpecError(
-                f"IntervalTaskScheduler: expected an interval for each of {len(tasks)} tasks, got {len(intervals)}."
-            )
-        self.intervals = [tuple(interval) for interval in intervals]
+        self.intervals = [tuple(pair) for pair in self._pairs("intervals", intervals, int)]
         self.num_tests = len(tasks_test)
+        if len(self.intervals) != len(tasks):
+            raise SpecError(
+                f"IntervalTaskScheduler: expected an interval for each of {len(tasks)} tasks, got {len(self.intervals)}."
+            )
         self.finished = -1
 
     def next_task(self) -> Task:

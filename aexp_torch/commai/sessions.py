@@ -104,6 +104,9 @@ class Sessions:
         scrambles: bool = False,
     ):
         count = len(schedulers)
+        _check_apart(schedulers)
+        if not isinstance(max_reward_per_task, int | float) or not max_reward_per_task >= 0:
+            raise SpecError(f"commai: expected max_reward_per_task of at least 0, got {max_reward_per_task!r}.")
         self.schedulers, self.rules, self.on_task = list(schedulers), rules, on_task
         self.max_reward_per_task = max_reward_per_task
         self.rngs = [random.Random(seed) for seed in seeds]
@@ -500,3 +503,17 @@ class Sessions:
             current = state["current"][lane]
             task = self.tasks[lane] = None if current is None else scheduler.tasks[current]
             self._worlds[lane] = task.world if state["in_world"][lane] else None
+
+
+def _check_apart(schedulers: Sequence[Any]) -> None:
+    """Raises where two lanes would talk about the same objects."""
+    owned = [
+        owner
+        for scheduler in schedulers
+        for owner in {*scheduler.tasks, *(task.world for task in scheduler.tasks)} - {None}
+    ]
+    if len(set(owned)) < len(owned):
+        raise SpecError(
+            "commai: expected tasks and worlds of its own for every lane, two lanes share some. Have create_tasks() make new"
+            " ones at every call."
+        )

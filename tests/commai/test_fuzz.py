@@ -14,7 +14,7 @@ from aexp_torch.commai.schedulers import SequentialTaskScheduler
 from aexp_torch.commai.sessions import BITS, BYTES, Sessions
 from tests.commai.dialogues import made
 
-LANES, FEW_LANES = 256, 16
+LANES, FEW_LANES = 64, 16
 MOST_PER_MODULE = 60  # classes of a module that are tried; some modules make thousands
 LONGEST_MESSAGE = 512  # symbols, of a message that may have been begun when the time was over, and of the feedback
 LARGEST_STATE = 50_000  # bytes per lane
@@ -153,7 +153,7 @@ def test_a_little_of_anything(name, rules):
 def test_a_million_random_symbols(name, rules):
     rng, talks = np.random.default_rng(0), sessions_of(TASKS[name], rules)
     fuzz(talks, LEARNERS["bytes"](rng, LANES), MANY)
-    assert all(task.finished > LANES for task in talks.results.tasks.values())
+    assert all(task.finished >= LANES for task in talks.results.tasks.values())
 
 
 @pytest.mark.slow
