@@ -9,6 +9,7 @@ __all__ = ["DIRECTIONS", "GridWorld", "ahead", "turned"]
 
 DIRECTIONS = {"north": (0, -1), "east": (1, 0), "south": (0, 1), "west": (-1, 0)}  # y grows to the south
 CLOCKWISE = list(DIRECTIONS)
+MOST_THINGS = 1000
 Position = tuple[int, int]
 
 PICK_UP = re.compile(r"I pick up the (\w+)\.$")
@@ -44,8 +45,11 @@ class GridWorld(World):
         self.accepts: list[str] = []  # what the teacher has asked for
 
     def put(self, position: Position, name: str, pickable: bool = True, traversable: bool = False) -> None:
-        """Puts a thing somewhere."""
+        """Puts a thing somewhere; of very many, those that have lain there for longest are taken away."""
+        self.entities.pop(position, None)
         self.entities[position] = (name, pickable, traversable)
+        if len(self.entities) > MOST_THINGS:
+            del self.entities[next(iter(self.entities))]
 
     def remove(self, position: Position) -> None:
         """Takes away what is somewhere."""

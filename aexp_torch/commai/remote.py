@@ -5,7 +5,9 @@ where there is none), then the symbol, and receives the answer, one symbol.
 """
 
 import contextlib
+import os
 import shlex
+import signal
 import subprocess
 import time
 from typing import Any
@@ -17,6 +19,7 @@ __all__ = ["RemoteLearner"]
 
 LOOK = 100  # milliseconds after which a process that we started is looked at
 LONGEST = 64  # bytes of a message; a peer that sends more is cut off
+LONGEST_WAIT = 1_000_000  # seconds
 GRACE = 5.0  # seconds that a process has to end
 
 
@@ -38,6 +41,8 @@ class RemoteLearner:
     def __init__(self, command: str | None = None, port: int = 5556, address: str = "127.0.0.1", timeout: float = 60.0):
         if not isinstance(port, int) or not 1 <= port <= 65535:
             raise SpecError(f"RemoteLearner: expected a port in 1..65535, got {port!r}.")
+        if not isinstance(timeout, int | float) or not 0 < timeout < LONGEST_WAIT:
+            raise SpecError(f"RemoteLearner: expected a timeout of 0 to {LONGEST_WAIT} seconds, got {timeout!r}.")
         self._zmq = import_provider("zmq", "commai", "RemoteLearner")
         self._timeout = timeout
         self._process: subprocess.Popen | None = None
@@ -57,10 +62,10 @@ class RemoteLearner:
         except self._zmq.ZMQError as error:
             raise SpecError(f"RemoteLearner: expected to bind {endpoint}, {error}. Choose another port.") from error
         if command is not None:
-            arguments = [*shlex.split(command), str(port)]
             try:
-                self._process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL)
-            except OSError as error:
+                arguments = [*shlex.split(command), str(port)]
+                self._process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, start_new_session=True)
+            except (OSError, ValueError) as error:
                 raise SpecError(
                     f"RemoteLearner: expected a command that starts, {command!r} does not: {error}."
                 ) from error
@@ -99,7 +104,12 @@ class RemoteLearner:
         until = time.monotonic() + self._timeout
         while True:
             if self._socket.poll(LOOK):
-                return self._socket.recv()
+                message = self._socket.recv()
+                if self._socket.getsockopt(self._zmq.RCVMORE):
+                    raise FeedbackError(
+                        f"RemoteLearner: expected {what} in a message of one part, got several, the first {message!r}."
+                    )
+                return message
             ended = None if self._process is None else self._process.poll()
             if ended is not None and not self._socket.poll(LOOK):
                 raise FeedbackError(
@@ -115,13 +125,17 @@ class RemoteLearner:
         """Closes the socket, and ends the process that was started."""
         self._socket.close()
         self._context.term()
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-            try:
+        if self._process is not None:
+            self._end(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(GRACE)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            self._end(signal.SIGKILL)
+            self._process.wait()
+
+    def _end(self, number: int) -> None:
+        """Sends a signal to the process that was started, and to those that it has started."""
+        with contextlib.suppress(ProcessLookupError):  # none is left
+            os.killpg(self._process.pid, number)
 
     def __enter__(self) -> "RemoteLearner":
         return self

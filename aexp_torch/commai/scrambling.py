@@ -10,6 +10,7 @@ PIECES = re.compile(r"(\W)")
 KEPT = frozenset(" ,.:;'\"?")
 VOWELS = "aeiouy"
 CONSONANTS = "".join(sorted(set(string.ascii_lowercase) - set(VOWELS)))
+MOST_WORDS = 8192  # in both directions together; what was not said for longest is forgotten
 MOST_TRIES = 1000
 
 
@@ -42,9 +43,13 @@ class Scrambler:
         if not piece or piece in KEPT:
             return piece
         word = piece.lower()
-        if invent and word not in self.invented:
-            other = self._invent(len(word))
-            self.invented |= {word: other, other: word}
+        if invent:
+            other = self.invented.pop(word, None) or self._invent(len(word))
+            self.invented.pop(other, None)
+            self.invented |= {word: other, other: word}  # the latest words come last
+            if len(self.invented) > MOST_WORDS:
+                oldest = next(iter(self.invented))
+                self.invented.pop(self.invented.pop(oldest), None)
         return _in_case_of(piece, self.invented.get(word, word))
 
     def _invent(self, length: int) -> str:

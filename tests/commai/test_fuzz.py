@@ -3,21 +3,24 @@
 import importlib
 import io
 import pkgutil
+import random
 
 import numpy as np
 import pytest
 import torch
 
 from aexp_torch.commai import Task, tasks
+from aexp_torch.commai.grid_world import MOST_THINGS, GridWorld
 from aexp_torch.commai.presets import PRESETS
 from aexp_torch.commai.schedulers import SequentialTaskScheduler
+from aexp_torch.commai.scrambling import MOST_WORDS, Scrambler
 from aexp_torch.commai.sessions import BITS, BYTES, Sessions
 from tests.commai.dialogues import made
 
 LANES, FEW_LANES = 64, 16
 MOST_PER_MODULE = 60  # classes of a module that are tried; some modules make thousands
 LONGEST_MESSAGE = 512  # symbols, of a message that may have been begun when the time was over, and of the feedback
-LARGEST_STATE = 50_000  # bytes per lane
+BYTES_OF_A_THING = 100  # in the state of a world
 MANY = 1_000_000  # symbols
 WORDS = (
     *("yes.", "no.", "true.", "false.", "none.", "nobody.", "zero.", "one.", "2.", "apple.", "banana.", "a.", "ab."),
@@ -157,13 +160,34 @@ def test_a_million_random_symbols(name, rules):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @RULES
 @pytest.mark.parametrize("name", TASKS)
 def test_nothing_grows(name, rules):
-    rng, talks = np.random.default_rng(0), sessions_of(TASKS[name], rules, scrambles=True)
-    fuzz(talks, LEARNERS["words"](rng, LANES), MANY // 4)
+    """What a task remembers is as much after seven learners as after the first; a world holds a bounded number of things."""
+    rng, talks = np.random.default_rng(0), sessions_of(TASKS[name], rules, FEW_LANES)
+    fuzz(talks, LEARNERS["words"](rng, FEW_LANES), 20_000)
     before = state_size(talks)
     for learner in LEARNERS.values():
-        fuzz(talks, learner(rng, LANES), MANY // 4)
-    assert state_size(talks) <= 1.5 * before
+        fuzz(talks, learner(rng, FEW_LANES), 20_000)
+    room = MOST_THINGS * BYTES_OF_A_THING * FEW_LANES if TASKS[name].needs_world else 0
+    assert state_size(talks) <= 1.5 * before + room
+
+
+def test_a_world_holds_a_bounded_number_of_things():
+    world = GridWorld()
+    world.restart()
+    for place in range(3 * MOST_THINGS):
+        world.put((place % (2 * MOST_THINGS), 0), "pear")
+    assert len(world.entities) == MOST_THINGS
+    assert (MOST_THINGS - 1, 0) in world.entities and (MOST_THINGS, 0) not in world.entities
+
+
+def test_a_scrambler_knows_a_bounded_number_of_words():
+    scrambler = Scrambler(random.Random(0))
+    frequent = scrambler.scramble("repeat")
+    for number in range(MOST_WORDS):
+        word = "".join("abcdefghij"[int(digit)] for digit in f"{number:05}")
+        said = scrambler.scramble(f"{word} repeat.")
+        assert said.endswith(f" {frequent}.")
+        assert scrambler.unscramble(said) == f"{word} repeat."
+    assert len(scrambler.invented) <= MOST_WORDS

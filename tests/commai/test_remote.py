@@ -1,21 +1,24 @@
 """A learner in another process, over ZeroMQ; written in C, and one that misbehaves."""
 
+import contextlib
 import ctypes.util
+import os
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from aexp_torch.commai import run
+from aexp_torch.commai import remote, run
 from aexp_torch.commai.learners import SampleRepeatingLearner
 from aexp_torch.commai.remote import RemoteLearner
 from aexp_torch.errors import FeedbackError, SpecError
 
-pytest.importorskip("zmq")
+zmq = pytest.importorskip("zmq")
 HERE = Path(__file__).parent
 HAS_LIBRARY = Path("/usr/include/zmq.h").exists() and ctypes.util.find_library("zmq") and shutil.which("cc")
 
@@ -95,3 +98,177 @@ def test_what_cannot_begin():
         taken.listen()
         with pytest.raises(SpecError, match="Choose another port"):
             RemoteLearner(port=taken.getsockname()[1])
+
+
+class Peer(threading.Thread):
+    """Is a learner on the other side, in this process: sends some messages, then answers every step, until it is told."""
+
+    def __init__(self, port: int, first: list, answers: list):
+        super().__init__(daemon=True)
+        self.port, self.first, self.answers, self.over = port, first, answers, threading.Event()
+        self.start()
+
+    def run(self):
+        with zmq.Context() as context, context.socket(zmq.PAIR) as link:
+            link.setsockopt(zmq.LINGER, 0)
+            link.connect(f"tcp://127.0.0.1:{self.port}")
+            for message in self.first:
+                self.send(link, message)
+            for answer in self.answers:
+                for _ in range(2):
+                    while not link.poll(20):
+                        if self.over.is_set():
+                            return
+                    link.recv()
+                late, message = answer if isinstance(answer, tuple) else (0, answer)
+                self.over.wait(late)
+                self.send(link, message)
+            self.over.wait(20)
+
+    def send(self, link, message):
+        if isinstance(message, list):
+            link.send_multipart(message)
+        else:
+            link.send(message)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.over.set()
+        self.join(20)
+        assert not self.is_alive()
+
+
+@pytest.mark.parametrize(
+    "first, message",
+    [
+        ([b""], "'hello' as the first message, got b''"),
+        ([b"he"], "'hello' as the first message, got b'he'"),
+        ([b"hello\x00"], r"got b'hello\\x00'"),
+        ([b"hello\n"], r"got b'hello\\n'"),
+        ([b"\xff\xfe"], r"got b'\\xff\\xfe'"),
+        ([[b"hello", b""]], "'hello' in a message of one part, got several"),
+        ([[b"hel", b"lo"]], "'hello' in a message of one part, got several"),
+        ([b"hello" * 1000], "expected 'hello' within 1.0 s, nothing came"),
+        ([b"hello", b"hello"], "expected one symbol as the answer to .*, got b'hello'"),
+    ],
+)
+def test_greetings_that_are_none(first, message):
+    port = free_port()
+    with Peer(port, first, []), pytest.raises(FeedbackError, match=message):
+        with RemoteLearner(port=port, timeout=1.0) as learner:
+            run("mini", learner, mode="byte", max_steps=5)
+
+
+@pytest.mark.parametrize(
+    "answer, message",
+    [
+        (b"", "got b''"),
+        (b"ab", "got b'ab'"),
+        (b"\xff\xfe", r"got b'\\xff\\xfe'"),
+        (b"\xc3(", r"got b'\\xc3\('"),
+        ([b"a", b"b"], "an answer in a message of one part, got several"),
+        ([b"", b""], "an answer in a message of one part, got several"),
+        (b"x" * 65, "an answer within 1.0 s, nothing came|takes messages"),
+        ((30, b"a"), "an answer within 1.0 s, nothing came"),
+    ],
+)
+def test_answers_that_are_none(answer, message):
+    port = free_port()
+    with Peer(port, [b"hello"], [b"a"] * 7 + [answer]), pytest.raises(FeedbackError, match=message):
+        with RemoteLearner(port=port, timeout=1.0) as learner:
+            run("mini", learner, mode="byte", max_steps=50)
+
+
+@pytest.mark.parametrize("answer, mode", [("\u20ac".encode(), "byte"), (b"a", "bit"), (b"2", "bit")])
+def test_symbols_that_are_none(answer, mode):
+    port = free_port()
+    with Peer(port, [b"hello"], [answer]), pytest.raises(SpecError, match=f"from the learner in {mode} mode"):
+        with RemoteLearner(port=port, timeout=5.0) as learner:
+            run("mini", learner, mode=mode, max_steps=50)
+
+
+def test_all_bytes_are_symbols():
+    port = free_port()
+    answers = [chr(code).encode() for code in range(256)] + [bytes([code]) for code in range(128, 256)]
+    with Peer(port, [b"hello"], answers), RemoteLearner(port=port, timeout=5.0) as learner:
+        said = []
+        for _ in answers:
+            learner.try_reward(0)
+            said.append(learner.next("a"))
+    assert said == [chr(code) for code in (*range(256), *range(128, 256))]
+
+
+def test_who_is_slow_is_waited_for():
+    answers, port = [b"a", (0.3, b"b"), b"c", (0.3, b"d")], free_port()
+    with Peer(port, [b"hello"], answers), RemoteLearner(port=port, timeout=5.0) as learner:
+        said = []
+        for _ in answers:
+            learner.try_reward(0)
+            said.append(learner.next("x"))
+    assert said == list("abcd")
+
+
+@pytest.mark.parametrize(
+    "command, message",
+    [
+        ("sh -c 'exit 7'", "expected 'hello', the learner that was started has ended with exit code 7"),
+        ("true", "has ended with exit code 0"),
+        ("sh -c 'kill -9 $$'", "has ended with exit code -9"),
+        ("sleep 1000 #", "expected 'hello' within 1.0 s|has ended"),
+        ("sh -c 'sleep 1000 & sleep 1000'", "expected 'hello' within 1.0 s"),
+    ],
+)
+def test_commands_that_are_no_learners(command, message):
+    before = set(descendants())
+    with pytest.raises(FeedbackError, match=message):
+        RemoteLearner(command, free_port(), timeout=1.0)
+    assert set(descendants()) <= before
+
+
+def test_a_learner_that_does_not_want_to_end(monkeypatch):
+    monkeypatch.setattr(remote, "GRACE", 0.3)
+    before = set(descendants())
+    with pytest.raises(FeedbackError, match="within 1.0 s"):
+        RemoteLearner("sh -c 'trap : TERM; while true; do sleep 0.1; done'", free_port(), timeout=1.0)
+    assert set(descendants()) <= before
+
+
+@pytest.mark.parametrize("command", ["", "'", "/", "no such program"])
+def test_commands_that_do_not_start(command):
+    with pytest.raises(SpecError, match="expected a command that starts"):
+        RemoteLearner(command, free_port(), timeout=1.0)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "5", None])
+def test_waits_that_are_none(timeout):
+    with pytest.raises(SpecError, match="expected a timeout of 0 to"):
+        RemoteLearner(port=free_port(), timeout=timeout)
+
+
+def test_the_port_is_free_again():
+    port = free_port()
+    for _ in range(3):
+        with pytest.raises(FeedbackError):
+            RemoteLearner(port=port, timeout=0.1)
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", port))
+
+
+def test_who_talks_without_end_is_held_up():
+    """What was not asked for waits on the learner's side: no more than a thousand messages are taken."""
+    port = free_port()
+    with Peer(port, [b"hello"], []), RemoteLearner(port=port, timeout=5.0) as learner:
+        assert learner._socket.getsockopt(zmq.RCVHWM) * remote.LONGEST <= 100_000
+
+
+def descendants() -> list[int]:
+    """Returns the sessions of all running processes that are not of this one's."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, parent, _, session = path.read_text().rpartition(")")[2].split()[:4]
+            if state != "Z" and int(session) != os.getsid(0):
+                found.append(int(session))
+    return found
