@@ -1,6 +1,5 @@
 """A learner in another process, over ZeroMQ; written in C, and one that misbehaves."""
 
-import contextlib
 import ctypes.util
 import os
 import shutil
@@ -46,6 +45,33 @@ def free_port() -> int:
 
 
 @pytest.fixture
+def nobody_is_left(monkeypatch):
+    """No process of those that were started, nor of those that they started, is there at the end."""
+    started = []
+
+    class Noted(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            started.append(self.pid)
+
+    monkeypatch.setattr(remote.subprocess, "Popen", Noted)
+    yield
+    assert started
+    until = time.monotonic() + 10
+    while time.monotonic() < until and any(map(is_group, started)):
+        time.sleep(0.05)
+    assert not any(map(is_group, started))
+
+
+def is_group(number: int) -> bool:
+    try:
+        os.killpg(number, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.fixture
 def misbehaving(tmp_path):
     path = tmp_path / "learner.py"
     path.write_text(MISBEHAVES)
@@ -75,6 +101,7 @@ def test_a_learner_in_c(tmp_path, config, mode):
         ("long", "within 5.0 s, nothing came|has ended"),
     ],
 )
+@pytest.mark.usefixtures("nobody_is_left")
 def test_what_goes_wrong_is_said(misbehaving, what, message):
     began = time.monotonic()
     with pytest.raises(FeedbackError, match=message):
@@ -220,19 +247,17 @@ def test_who_is_slow_is_waited_for():
         ("sh -c 'sleep 1000 & sleep 1000'", "expected 'hello' within 1.0 s"),
     ],
 )
+@pytest.mark.usefixtures("nobody_is_left")
 def test_commands_that_are_no_learners(command, message):
-    before = set(descendants())
     with pytest.raises(FeedbackError, match=message):
         RemoteLearner(command, free_port(), timeout=1.0)
-    assert set(descendants()) <= before
 
 
+@pytest.mark.usefixtures("nobody_is_left")
 def test_a_learner_that_does_not_want_to_end(monkeypatch):
     monkeypatch.setattr(remote, "GRACE", 0.3)
-    before = set(descendants())
     with pytest.raises(FeedbackError, match="within 1.0 s"):
         RemoteLearner("sh -c 'trap : TERM; while true; do sleep 0.1; done'", free_port(), timeout=1.0)
-    assert set(descendants()) <= before
 
 
 @pytest.mark.parametrize("command", ["", "'", "/", "no such program"])
@@ -261,14 +286,3 @@ def test_who_talks_without_end_is_held_up():
     port = free_port()
     with Peer(port, [b"hello"], []), RemoteLearner(port=port, timeout=5.0) as learner:
         assert learner._socket.getsockopt(zmq.RCVHWM) * remote.LONGEST <= 100_000
-
-
-def descendants() -> list[int]:
-    """Returns the sessions of all running processes that are not of this one's."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            state, parent, _, session = path.read_text().rpartition(")")[2].split()[:4]
-            if state != "Z" and int(session) != os.getsid(0):
-                found.append(int(session))
-    return found
