@@ -97,8 +97,8 @@ def test_a_learner_in_c(tmp_path, config, mode):
         ("two", "expected one symbol .*, got b'01'"),
         ("empty", "expected one symbol .*, got b''"),
         ("dies", "has ended with exit code 3"),
-        ("hangs", "within 5.0 s, nothing came"),
-        ("long", "within 5.0 s, nothing came|has ended"),
+        pytest.param("hangs", "within 5.0 s, nothing came", marks=pytest.mark.slow),
+        pytest.param("long", "within 5.0 s, nothing came|has ended", marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.usefixtures("nobody_is_left")
