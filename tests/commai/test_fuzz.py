@@ -14,14 +14,22 @@ from aexp_torch.commai.grid_world import MOST_THINGS, GridWorld
 from aexp_torch.commai.presets import PRESETS
 from aexp_torch.commai.schedulers import SequentialTaskScheduler
 from aexp_torch.commai.scrambling import MOST_WORDS, Scrambler
-from aexp_torch.commai.sessions import BITS, BYTES, Sessions
+from aexp_torch.commai.sessions import BITS, BYTES, CHARACTERS, Sessions
+from aexp_torch.commai.tasks import lookup_tables
 from tests.commai.dialogues import made
 
 LANES, FEW_LANES = 64, 16
-MOST_PER_MODULE = 60  # classes of a module that are tried; some modules make thousands
 LONGEST_MESSAGE = 512  # symbols, of a message that may have been begun when the time was over, and of the feedback
 BYTES_OF_A_THING = 100  # in the state of a world
 MANY = 1_000_000  # symbols
+LOOKUP_TASKS = (  # some of thousands
+    *(
+        ("lookup_tables", name)
+        for name in ("LookupTaskR2D1", "FuncLookupTaskR3D1_2", "CatLookupTaskR8D1_2_3_4_5_6_7_8")
+    ),
+    *(("split_lookup_tables_1", name) for name in ("FuncLookupTestTaskR2D1_2", "ProcLookupTaskR3D1_2_3")),
+    ("split_lookup_tables_1_rename", "CatLookupTaskR3D1_2"),
+)
 WORDS = (
     *("yes.", "no.", "true.", "false.", "none.", "nobody.", "zero.", "one.", "2.", "apple.", "banana.", "a.", "ab."),
     *(
@@ -56,9 +64,9 @@ def concrete_tasks() -> dict[str, type[Task]]:
             and kind.__module__ == module.name
             and not is_form(kind)
         ]
-        for kind in own[:: 1 + len(own) // MOST_PER_MODULE]:
-            found[f"{module.name.rpartition('.')[2]}.{kind.__name__}"] = kind
-    return found
+        found |= {f"{module.name.rpartition('.')[2]}.{kind.__name__}": kind for kind in own}
+    del found["lookup_tables.LookupTask"]  # it is made by name
+    return found | {f"{family}.{name}": lookup_tables.task(family, name) for family, name in LOOKUP_TASKS}
 
 
 def is_form(kind: type[Task]) -> bool:
@@ -135,41 +143,53 @@ def state_size(talks: Sessions) -> int:
 
 def test_no_task_is_left_out():
     listed = {entry["type"].rpartition(".")[2] for preset in PRESETS.values() for entry in preset()["tasks"].values()}
-    assert len(listed) == 39 + 40 + 6
-    assert listed <= {kind.__name__ for kind in TASKS.values()}
+    assert len(listed) > 39 + 40 + 6
+    assert {name for name in listed if "LookupT" not in name} <= {kind.__name__ for kind in TASKS.values()}
 
 
-RULES = pytest.mark.parametrize("rules", [BITS, BYTES], ids=["bits", "bytes"])
+def ways(*kinds) -> list:
+    """Returns every task with every rule of conversation that can carry what it says."""
+    rules = {"bits": BITS, "characters": CHARACTERS, "bytes": BYTES}
+    return [
+        pytest.param(task, rules[kind], id=f"{name}-{kind}")
+        for name, task in TASKS.items()
+        for kind in kinds or [own_rules(name)]
+        if name != "sample.UnicodeTask" or kind == "bits"
+    ]
 
 
-@RULES
-@pytest.mark.parametrize("name", TASKS)
-def test_a_little_of_anything(name, rules):
+def own_rules(name: str) -> str:
+    module = name.partition(".")[0]
+    if module in ("micro", "mini"):
+        return "bytes"
+    return "bits" if module in ("repetition", "counting", "objects", "navigation", "sample") else "characters"
+
+
+@pytest.mark.parametrize("task, rules", ways())
+def test_a_little_of_anything(task, rules):
     rng = np.random.default_rng(0)
     for learner in LEARNERS.values():
-        fuzz(sessions_of(TASKS[name], rules, FEW_LANES), learner(rng, FEW_LANES), 1000)
+        fuzz(sessions_of(task, rules, FEW_LANES), learner(rng, FEW_LANES), 500)
 
 
 @pytest.mark.slow
-@RULES
-@pytest.mark.parametrize("name", TASKS)
-def test_a_million_random_symbols(name, rules):
-    rng, talks = np.random.default_rng(0), sessions_of(TASKS[name], rules)
+@pytest.mark.parametrize("task, rules", ways("bits", "bytes"))
+def test_a_million_random_symbols(task, rules):
+    rng, talks = np.random.default_rng(0), sessions_of(task, rules)
     fuzz(talks, LEARNERS["bytes"](rng, LANES), MANY)
     assert all(task.finished >= LANES for task in talks.results.tasks.values())
 
 
 @pytest.mark.slow
-@RULES
-@pytest.mark.parametrize("name", TASKS)
-def test_nothing_grows(name, rules):
+@pytest.mark.parametrize("task, rules", ways("bits", "bytes"))
+def test_nothing_grows(task, rules):
     """What a task remembers is as much after seven learners as after the first; a world holds a bounded number of things."""
-    rng, talks = np.random.default_rng(0), sessions_of(TASKS[name], rules, FEW_LANES)
+    rng, talks = np.random.default_rng(0), sessions_of(task, rules, FEW_LANES)
     fuzz(talks, LEARNERS["words"](rng, FEW_LANES), 20_000)
     before = state_size(talks)
     for learner in LEARNERS.values():
         fuzz(talks, learner(rng, FEW_LANES), 20_000)
-    room = MOST_THINGS * BYTES_OF_A_THING * FEW_LANES if TASKS[name].needs_world else 0
+    room = MOST_THINGS * BYTES_OF_A_THING * FEW_LANES if task.needs_world else 0
     assert state_size(talks) <= 1.5 * before + room
 
 
