@@ -6,4 +6,7 @@ Nothing is imported here: a contestant runs in a process of its own and starts w
 __all__ = ["QUESTIONS"]
 
 HERE = ("transport", "round_trip", "cartpole", "slow", "scaling", "fit", "memory", "replay")
-QUESTIONS = {name: f"{__name__}.{name}" for name in HERE} | {"sources": "benchmarks.sources"}  # modules by name
+QUESTIONS = {name: f"{__name__}.{name}" for name in HERE} | {  # modules by name
+    "sources": "benchmarks.sources",
+    "commai": "benchmarks.commai",
+}
