@@ -23,7 +23,8 @@ from aexp_torch.timestep import StepType, TimeStep
 __all__ = ["CommAIEnv"]
 
 PLACES = np.arange(7, -1, -1, dtype=np.uint8)  # the most significant bit comes first
-KEPT = ("said", "heard", "over", "instruction")
+KEPT = ("said", "over", "instruction")
+MID, LAST = int(StepType.MID), int(StepType.LAST)
 MAX_INSTRUCTION = 256  # bytes; the longest of the presets have some 150
 
 
@@ -172,9 +173,8 @@ class CommAIEnv(Env):
         self._instruction = np.zeros((self.num_envs, MAX_INSTRUCTION), np.uint8)
         schedulers = [self._make() for _ in lanes]
         self._sessions = Sessions(schedulers, self._rules, seeds, limit, announce, scrambles=self.scramble)
-        self._phase = 0  # the bit of the symbol that is being said
         self._said = np.zeros(self.num_envs, np.uint8)
-        self._heard = np.zeros(self.num_envs, np.uint8)
+        self._answer: list[Tensor] = []  # bits heard while a symbol is being said
         self._over = np.zeros(self.num_envs, bool)
         self._steps, self._cut = 0, False
         self._last_symbols = None if self.render_mode is None else LastSymbols(self.num_envs)
@@ -200,50 +200,68 @@ class CommAIEnv(Env):
     def reset(self, lanes: Tensor | None = None) -> TimeStep:
         """Starts all sessions over."""
         self._start()
-        self._said, _ = self._sessions.step(None)
+        said, _ = self._sessions.step(None)
         reward = np.zeros(self.num_envs, np.float32)
         if self._last_symbols is not None:
-            self._last_symbols.say(self._said, reward)
-        return self._timestep(np.full(self.num_envs, StepType.FIRST, np.int8), reward)
+            self._last_symbols.say(said, reward)
+        return self._show(said, np.zeros(self.num_envs, np.int8), reward)
 
     def step(self, action: dict, lanes: Tensor | None = None) -> TimeStep:
         """Hears a symbol and says the next."""
-        heard = action["symbol"].numpy()
-        reward, step_type = np.zeros(self.num_envs, np.float32), np.full(self.num_envs, StepType.MID, np.int8)
-        if self._in_bits:
-            heard = self._heard = (self._heard << 1) | heard
-            self._phase = (self._phase + 1) % 8
-        if self._phase == 0:
-            self._converse(heard, step_type, reward)
         self._steps += 1
-        if self._phase == self._last_phase:
-            self._cut = self._steps == self.max_episode_steps
-            step_type[self._over | self._cut] = StepType.LAST
-        return self._timestep(step_type, reward)
+        if not self._in_bits:
+            return self._converse(action["symbol"].numpy())
+        self._answer.append(action["symbol"])
+        phase = len(self._answer)
+        if phase < 8:
+            return TimeStep(*(self._quiet if phase < 7 else self._last), self._observation(self._bits[phase]))
+        heard = np.packbits(torch.stack(self._answer).numpy(), 0)[0]
+        self._answer.clear()
+        return self._converse(heard)
 
-    def _converse(self, heard: np.ndarray, step_type: np.ndarray, reward: np.ndarray) -> None:
+    def _converse(self, heard: np.ndarray) -> TimeStep:
+        """Passes a whole symbol on."""
         sessions, ended = self._sessions, self._over | self._cut
         for lane in np.flatnonzero(ended).tolist():
             sessions.restart(lane, self._make())
         if self._cut:
-            self._steps, self._cut = -1, False
-        self._said, given = sessions.step(heard)
-        self._over = sessions.over.copy()
-        np.copyto(reward, given, where=~np.isnan(given))
-        step_type[ended] = StepType.FIRST
-        reward[ended] = 0
+            self._steps = 0
+        said, reward = sessions.step(heard)
+        reward[np.isnan(reward) | ended] = 0
         if self._last_symbols is not None:
             self._last_symbols.hear(heard)
-            self._last_symbols.say(self._said, reward)
+            self._last_symbols.say(said, reward)
+        return self._show(said, (~ended).astype(np.int8), reward)
 
-    def _timestep(self, step_type: np.ndarray, reward: np.ndarray) -> TimeStep:
-        symbol = (self._said >> PLACES[self._phase]) & 1 if self._in_bits else self._said
-        discount = 1 - (self._over & (step_type == StepType.LAST)).astype(np.float32)
-        signals = from_numpy(step_type), from_numpy(reward), from_numpy(discount)
-        observation = {"symbol": from_numpy(symbol)}
+    def _show(self, said: np.ndarray, step_type: np.ndarray, reward: np.ndarray) -> TimeStep:
+        """Shows a symbol (step_type FIRST or MID), or its first bit."""
+        self._over = self._sessions.over.copy()
+        self._cut = self._steps + self._last_phase == self.max_episode_steps
+        self._prepare(said)
+        if self._in_bits:
+            signals = from_numpy(step_type), from_numpy(reward), torch.ones(self.num_envs)
+            return TimeStep(*signals, self._observation(self._bits[0]))
+        step_type[self._over | self._cut] = LAST
+        signals = from_numpy(step_type), from_numpy(reward), from_numpy((~self._over).astype(np.float32))
+        return TimeStep(*signals, self._observation(from_numpy(said)))
+
+    def _prepare(self, said: np.ndarray) -> None:
+        """Makes what the bits of a symbol need, so that most steps do nothing; only the last bit can be LAST."""
+        self._said = said
+        if not self._in_bits:
+            return
+        self._bits = from_numpy((said >> PLACES[:, None]) & 1).unbind()  # 8 of [B]
+        none, one = np.zeros(len(said), np.float32), np.ones(len(said), np.float32)
+        self._quiet = self._last = from_numpy(np.ones(len(said), np.int8)), from_numpy(none), from_numpy(one)
+        ends = self._over | self._cut
+        if ends.any():
+            step_type, discount = np.where(ends, LAST, MID).astype(np.int8), (~self._over).astype(np.float32)
+            self._last = from_numpy(step_type), self._quiet[1], from_numpy(discount)
+
+    def _observation(self, symbol: Tensor) -> dict[str, Tensor]:
         if self.instructions:
-            observation["text:instruction"] = from_numpy(self._instruction)
-        return TimeStep(*signals, observation)
+            return {"symbol": symbol, "text:instruction": from_numpy(self._instruction)}
+        return {"symbol": symbol}
 
     def render(self, lane: int = 0, length: int = 300) -> str:
         """Returns the end of a conversation as text, one column for a character.
@@ -270,7 +288,7 @@ class CommAIEnv(Env):
         self.open()
         return super().state_dict() | {
             "sessions": self._sessions.state_dict(),
-            "phase": self._phase,
+            "answer": torch.stack([*self._answer, torch.zeros(self.num_envs, dtype=torch.uint8)])[:-1],
             "steps": self._steps,
             "cut": self._cut,
             **{name: torch.from_numpy(getattr(self, f"_{name}").copy()) for name in KEPT},
@@ -280,6 +298,8 @@ class CommAIEnv(Env):
         """Goes on amid the word."""
         super().load_state_dict(state)
         self._sessions.load_state_dict(state["sessions"])
-        self._phase, self._steps, self._cut = state["phase"], state["steps"], state["cut"]
+        self._answer = list(state["answer"].clone())
+        self._steps, self._cut = state["steps"], state["cut"]
         for name in KEPT:
             setattr(self, f"_{name}", state[name].numpy().copy())
+        self._prepare(self._said)
