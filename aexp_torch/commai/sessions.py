@@ -45,6 +45,7 @@ ARRAYS = [
         "_separated",
         "_no_separator",
         "_wakes",
+        "_least",
         "_blots",
     ),
     *("_strict", "_immediate", "_earned", "_result", "_shifted", "_rest"),
@@ -120,6 +121,7 @@ class Sessions:
         self._separated = np.zeros(count, bool)  # the space between two instances has been said
         self._no_separator = np.zeros(count, bool)
         self._wakes = np.zeros((count, 256), bool)  # the symbols at which the task is asked
+        self._least = np.zeros(count, np.int64)  # symbols that have to be heard before the task is asked
         self._blots = np.zeros(count, bool)
         self._shifted = np.zeros(count, bool)  # a bit was dropped, so that every symbol is heard across two
         self._rest = np.zeros(count, np.uint8)  # the bits of the last symbol that were not heard yet
@@ -177,7 +179,7 @@ class Sessions:
                 self.streak[rude] = 0
             heeded = listening & ~(strict & (speaking | (self.to_wait > 1)))
         channels.hear(symbols, heeded)
-        events = heeded & self._wakes[self._lanes, symbols]
+        events = heeded & self._wakes[self._lanes, symbols] & (channels.length >= self._least)
         if self.drills.active.any():
             events &= ~self._drill(symbols, heeded & self.drills.active)
         separate = over & ~closing
@@ -223,7 +225,7 @@ class Sessions:
             heeded = not (speaking or self.to_wait[0] > 1)
         if heeded:
             channels.hear_alone(symbol)
-        event = heeded and self._wakes[0, symbol]
+        event = heeded and self._wakes[0, symbol] and channels.length[0] >= self._least[0]
         if late:
             self._time_out(0, bool(event))
         elif event:
@@ -371,7 +373,7 @@ class Sessions:
             if task.world is not None:
                 task.world.begin(self, lane)
         self.channels.clear(lane)
-        self.time[lane] = self.to_wait[lane] = self.streak[lane] = self.asked[lane] = 0
+        self.time[lane] = self.to_wait[lane] = self.streak[lane] = self.asked[lane] = self._least[lane] = 0
         self.drills.stop(lane)
         self._ended[lane] = self._separated[lane] = self._shifted[lane] = False
         self._stored[lane], self._result[lane] = 0.0, False
@@ -434,11 +436,14 @@ class Sessions:
         """Gives a reward with the next symbol."""
         self._immediate[lane] = self._book(lane, reward)
 
-    def ask(self, lane: int, question: str) -> None:
-        """Asks something; the answer begins with the reply to its last symbol."""
-        self.say(lane, question)
+    def ask(self, lane: int, question: str, feedback: str = "", least: int = 0) -> None:
+        """Asks something, after the feedback; the answer begins with the reply to its last symbol.
+
+        The task is not asked before `least` symbols of the answer were heard.
+        """
+        self.say(lane, feedback + question)
         self.channels.forget(lane)
-        self.to_wait[lane] = len(question)
+        self.to_wait[lane], self._least[lane] = len(question), least
         self.drills.stop(lane)
 
     def judged(self, lane: int, right: bool) -> None:

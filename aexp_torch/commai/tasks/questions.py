@@ -59,16 +59,15 @@ class MicroTask(Task):
         self.begin()
         self._ask(*self.ask())
 
-    def _ask(self, question: str, answer: str) -> None:
+    def _ask(self, question: str, answer: str, feedback: str = "") -> None:
         self.question, self.answer = question, answer
-        self.sessions.ask(self.lane, question)
+        self.sessions.ask(self.lane, question, feedback, len(answer) if self.hears is None else 0)
 
     def hear(self, text: str) -> None:
         """Judges an answer."""
         sessions, lane = self.sessions, self.lane
         if sessions.drills.active[lane]:
-            for _ in range(sessions.drills.asked_since(lane)):
-                self.question, self.answer = self.ask()
+            self.catch_up(sessions.drills.asked_since(lane))
             right = bool(sessions.streak[lane])
         else:
             verdict = self.judge(text)
@@ -77,24 +76,22 @@ class MicroTask(Task):
             right = verdict
             sessions.judged(lane, right)
         self.note(right)
-        if feedback := self.feedback(right):
-            self.say(feedback)
-        self._go_on()
+        self._go_on(self.feedback(right))
 
-    def _go_on(self) -> None:
-        """Ends the instance where it is over, or asks the next question."""
+    def _go_on(self, feedback: str) -> None:
+        """Ends the instance where it is over, or asks the next question; says the feedback before."""
         asked, streak = int(self.sessions.asked[self.lane]), int(self.sessions.streak[self.lane])
         if streak >= IN_A_ROW:
-            self.end_with(self.soft is None or asked <= self.soft)
+            self.end_with(self.soft is None or asked <= self.soft, feedback)
             return
         if self.soft is None and self.should_know():
             self.soft = asked + IN_A_ROW * (1 + self.success_tolerance)
         if self.hard is None and self.soft is not None and asked > self.soft:
             self.hard = asked * (1 + self.failed_tolerance)
         if self.hard is not None and asked > self.hard:
-            self.end_with(False)
+            self.end_with(False, feedback)
             return
-        self._ask(*self.ask())
+        self._ask(*self.ask(), feedback)
         if self.sessions.drills.useful and self.hears is None:
             self._drill()
 
@@ -113,14 +110,19 @@ class MicroTask(Task):
         """Returns questions that `ask` will return next whatever happens, and their answers, a symbol each."""
         return "", ""
 
+    def catch_up(self, count: int) -> None:
+        """Takes as asked so many of the questions that `coming` has told."""
+        for _ in range(count):
+            self.question, self.answer = self.ask()
+
     def unwatched(self) -> tuple[int, bool]:
         """Returns how many questions may have been asked before the task has to look, and whether at a right answer, too."""
         limit = self.soft if self.hard is None else self.hard
         return (0, False) if limit is None else (int(limit), False)
 
-    def end_with(self, result: bool) -> None:
+    def end_with(self, result: bool, feedback: str = "") -> None:
         """Ends the instance; that itself pays nothing."""
-        self.sessions.finish(self.lane, 0.0, result, "")
+        self.sessions.finish(self.lane, 0.0, result, feedback)
 
     def time_out(self) -> None:
         """Ends the instance with the result False."""
@@ -175,6 +177,12 @@ class MappingTask(MicroTask):
         keys = self.queue[:-LENGTH:-1]
         questions, answers = "".join(keys), "".join([self.table[key] for key in keys])
         return (questions, answers) if len(questions) == len(answers) == len(keys) else ("", "")
+
+    def catch_up(self, count: int) -> None:
+        """Takes the last of them."""
+        if count:
+            del self.queue[len(self.queue) - count + 1 :]
+            self.question, self.answer = self.ask()
 
     def judge(self, text: str) -> bool | None:
         """Waits for as many symbols as the answer has."""
