@@ -222,7 +222,7 @@ class CommAIEnv(Env):
     def _converse(self, heard: np.ndarray) -> TimeStep:
         """Passes a whole symbol on."""
         sessions, ended = self._sessions, self._over | self._cut
-        for lane in np.flatnonzero(ended).tolist():
+        for lane in ended.nonzero()[0].tolist():
             sessions.restart(lane, self._make())
         if self._cut:
             self._steps = 0

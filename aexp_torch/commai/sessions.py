@@ -132,6 +132,7 @@ class Sessions:
         self.drills = Drills(count)
         self._stored: list[float] = [0.0] * count  # the reward at the end of the instance
         self._immediate = np.full(count, NONE)  # a reward that comes with the next symbol
+        self._no_reward = np.full(count, NONE)
         self._earned = np.zeros(count)  # by the task under way
         self._earned_by: list[dict[str, float]] = [{} for _ in range(count)]  # by the name of a task, at its last end
         self._result = np.zeros(count, bool)
@@ -152,7 +153,7 @@ class Sessions:
           What is said, uint8 [N]; and the rewards, float32 [N], NaN where there is none.
         """
         channels, rules = self.channels, self.rules
-        reward = np.full(len(self.tasks), NONE)
+        reward = self._no_reward.copy()
         if symbols is None:
             for lane in range(len(self.tasks)):
                 self._switch(lane)
@@ -189,7 +190,7 @@ class Sessions:
             if rules.defects_of == "commai" and rules.steps > 1:
                 self._shifted |= separate
                 self._rest[separate] = symbols[separate] >> 1
-        for lane in np.flatnonzero(events | late | closing).tolist():
+        for lane in (events | late | closing).nonzero()[0].tolist():
             if late[lane]:
                 self._time_out(lane, bool(events[lane]))
             elif events[lane]:
