@@ -20,6 +20,7 @@ from rich.text import Text
 
 from aexp_torch.commai import Conversation, Results, human
 from aexp_torch.commai.configuration import scheduler_maker
+from aexp_torch.commai.curves import write_curves
 from aexp_torch.commai.human import HumanLearner
 from aexp_torch.commai.presets import PRESETS
 from aexp_torch.commai.running import learner_class
@@ -64,6 +65,12 @@ def _add_options(parser: argparse.ArgumentParser, plays: bool) -> None:
     add("-d", "--time-delay", type=float, default=0.0, metavar="SECONDS", help="wait after every symbol")
     add(
         "-o", "--output", default="results.out", metavar="FILE", help="for the results (default: results.out; - prints)"
+    )
+    add(
+        "--curves",
+        type=Path,
+        metavar="FOLDER",
+        help="write there how every task went: CSV, a picture, the gradual score",
     )
     add("--mode", choices=("bit", "byte"), help="a symbol is a bit, or a byte (default: as the tasks were made for)")
     add("--bit-mode", dest="mode", action="store_const", const="bit", help="like --mode bit")
@@ -118,7 +125,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     finally:
         if callable(getattr(learner, "close", None)):
             learner.close()
-        _write(conversation, arguments.output, time.monotonic() - start, console)
+        _write(conversation, arguments, time.monotonic() - start, console)
     return 0
 
 
@@ -205,17 +212,19 @@ def _terminated() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _write(conversation: Conversation, output: str, seconds: float, console: Console) -> None:
-    results, symbols = conversation.so_far(), unit(conversation)
+def _write(conversation: Conversation, arguments: argparse.Namespace, seconds: float, console: Console) -> None:
+    results, symbols, output = conversation.so_far(), unit(conversation), arguments.output
     if not results.steps:
         return
     if output == "-":
         console.print(results.text(), end="", markup=False, highlight=False, soft_wrap=True)
-        return
-    Path(output).write_text(results.text())
-    console.print(_table(results, symbols))
-    rate = f"{results.steps:,} {symbols} in {seconds:.1f} s, reward {results.reward:,.10g}; results in {output}"
-    console.print(rate, markup=False, highlight=False, soft_wrap=True)
+    else:
+        Path(output).write_text(results.text())
+        console.print(_table(results, symbols))
+        rate = f"{results.steps:,} {symbols} in {seconds:.1f} s, reward {results.reward:,.10g}; results in {output}"
+        console.print(rate, markup=False, highlight=False, soft_wrap=True)
+    if arguments.curves:
+        write_curves(results, arguments.curves)
 
 
 def _table(results: Results, symbols: str) -> Table:

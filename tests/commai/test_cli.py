@@ -143,6 +143,18 @@ def test_a_learner_from_a_file_of_the_users(folder, capsys):
     assert "learners.base" not in sys.modules
 
 
+def test_curves(folder, capsys):
+    aexp(capsys, "run", "mini", "-l", "mine.Dots", "--max-steps", "3000", "--curves", "so/far")
+    assert sorted(path.name for path in (folder / "so" / "far").iterdir()) == [
+        "curves.csv",
+        "curves.png",
+        "gradual.json",
+    ]
+    assert (folder / "results.out").exists()
+    _, err = aexp(capsys, "run", "mini", "-l", "mine.Dots", "--max-steps", "3", "--curves", "curves", code=2)
+    assert "at least one finished instance, there is none" in err
+
+
 def test_the_results_file_to_the_letter():
     results = Results()
     for name, solved, reward, steps in (("A", True, 3.0, 30), ("B", False, -1.0, 8), ("A", False, 0.0, 10)):

@@ -176,7 +176,7 @@ class Peer(threading.Thread):
         ([b"hello\n"], r"got b'hello\\n'"),
         ([b"\xff\xfe"], r"got b'\\xff\\xfe'"),
         ([[b"hello", b""]], "'hello' in a message of one part, got several"),
-        ([[b"hel", b"lo"]], "'hello' in a message of one part, got several"),
+        ([[b"hell", b"o"]], "'hello' in a message of one part, got several"),
         ([b"hello" * 1000], "expected 'hello' within 1.0 s, nothing came"),
         ([b"hello", b"hello"], "expected one symbol as the answer to .*, got b'hello'"),
     ],
