@@ -13,6 +13,7 @@ __all__ = ["SPACE", "Channels"]
 SPACE = 32
 FIRST_CAPACITY = 256
 MOST_HEARD = 65_536  # symbols of an instance that are kept: more than any has that ends
+MOST_SAID = 65_536  # symbols of an instance that wait, or waited behind others: likewise
 ARRAYS = ["quiet", "_out", "head", "tail", "_word", "_priority", "_heard", "length"]
 
 
@@ -52,7 +53,10 @@ class Channels:
         return int(self.tail[lane] - self.head[lane])
 
     def say(self, lane: int, data: bytes, priority: int = 1, amid_symbol: bool = False) -> bool:
-        """Says something, unless something of a higher priority is being said; returns whether it will."""
+        """Says something, unless something of a higher priority is being said; returns whether it will.
+
+        Where too much is still to be said, as the Challenge's defects allow, it is left out.
+        """
         pending = self.head[lane] < self.tail[lane]
         if (pending or amid_symbol) and priority < self._priority[lane]:
             return False
@@ -62,6 +66,8 @@ class Channels:
             self.head[lane], self._word[lane] = 0, -1
         end = start + len(data)
         while end > self._out.shape[1]:
+            if self._out.shape[1] >= MOST_SAID:
+                return False
             self._out = np.concatenate([self._out, np.zeros_like(self._out)], 1)
         self._out[lane, start:end] = np.frombuffer(data, np.uint8)
         self.tail[lane] = end

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from aexp_torch.commai import Task, tasks
+from aexp_torch.commai.channels import MOST_HEARD, MOST_SAID, Channels
 from aexp_torch.commai.grid_world import MOST_THINGS, GridWorld
 from aexp_torch.commai.presets import PRESETS
 from aexp_torch.commai.schedulers import SequentialTaskScheduler
@@ -192,6 +193,29 @@ def test_nothing_grows(task, rules):
         fuzz(talks, learner(rng, FEW_LANES), 20_000)
     room = ROOM + (MOST_THINGS * BYTES_OF_A_THING if task.needs_world else 0)
     assert state_size(talks) <= 1.5 * before + FEW_LANES * room
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("learner", ["periods", "words", "echo"])
+@pytest.mark.parametrize("rules", [BITS, BYTES], ids=["bits", "bytes"])
+@pytest.mark.parametrize("name", ["repetition.RepeatWhatISayTask", "objects.ListObjectsWithACertainPropertyTask"])
+def test_where_defects_are_kept_instances_may_last_for_ever_but_nothing_grows(name, rules, learner):
+    rng, talks = np.random.default_rng(0), sessions_of(TASKS[name], rules.with_defects(), 4)
+    say, (said, _) = LEARNERS[learner](rng, 4), talks.step(None)
+    for _ in range(4000 if learner == "periods" else 12_000):
+        said, _ = talks.step(say(said))
+    assert talks.channels._out.shape[1] <= MOST_SAID
+    assert talks.channels._heard.shape[1] <= MOST_HEARD
+
+
+def test_what_is_too_much_is_not_said():
+    channels = Channels(1, appends=True)
+    while channels.say(0, b"again! " * 1000):
+        assert channels.waiting(0) < 2 * MOST_SAID
+    assert MOST_SAID - 7000 < channels.waiting(0) <= MOST_SAID
+    while channels.waiting(0):
+        channels.emit_alone()
+    assert channels.say(0, b"again! ")
 
 
 def test_a_world_holds_a_bounded_number_of_things():
