@@ -7,7 +7,7 @@ CommAI-env with its whole sample set, 40,000 to 50,000 bytes/s of the General AI
 """
 
 import time
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -23,35 +23,47 @@ LANES = 256
 ORIGINAL_BITS, ORIGINAL_BYTES = 121_000, 45_000  # symbols a second; see above
 BITS, BYTES = "CommAI-env, one conversation", "General AI Challenge, one conversation"
 MANY, ONE = f"{LANES} lanes", "1 lane"
-PRESETS = ("challenge", "micro", "mini", "commai")
+BOUNDS = {  # of the ratios to the original, by lanes and what happens there
+    (MANY, "echo"): 10.0,
+    (MANY, "silent"): 10.0,
+    (MANY, "Loader"): None,
+    (ONE, "echo"): 1.0,
+    (ONE, "run"): 1.0,
+}
+PARTS = ("micro", "mini", "commai")  # which are only asked with many lanes
 
 
 def contests() -> list[Contest]:
     """Returns the contests: bits and bytes."""
+    ways = {"challenge": list(BOUNDS)} | dict.fromkeys(PARTS, list(BOUNDS)[:2])
     return [
         Contest(
-            "Bits", "bits/s", [*ours("commai", "bit"), original(BITS, ORIGINAL_BITS)], figures("commai", "bits", BITS)
+            "Bits",
+            "bits/s",
+            [*ours("commai", "bit", list(BOUNDS)), original(BITS, ORIGINAL_BITS)],
+            figures("commai", "bits", list(BOUNDS), BITS),
         ),
         Contest(
             "Bytes",
             "bytes/s",
-            [*(one for preset in PRESETS for one in ours(preset, "byte")), original(BYTES, ORIGINAL_BYTES)],
-            [figure for preset in PRESETS for figure in figures(preset, "bytes", BYTES)],
+            [*(one for name in ways for one in ours(name, "byte", ways[name])), original(BYTES, ORIGINAL_BYTES)],
+            [figure for name in ways for figure in figures(name, "bytes", ways[name], BYTES)],
         ),
     ]
 
 
-def ours(preset: str, mode: str) -> list[Contestant]:
+def ours(preset: str, mode: str, ways: list[tuple[str, str]]) -> list[Contestant]:
     """Returns the ways in which one preset is run."""
-    many, one = {"config": preset, "mode": mode, "num_envs": LANES}, {"config": preset, "mode": mode, "num_envs": 1}
-    ways = [
-        (f"{preset}, {MANY}, echo", "stepped", {**many, "learner": "echo"}),
-        (f"{preset}, {MANY}, silent", "stepped", {**many, "learner": "silent"}),
-        (f"{preset}, {MANY}, Loader", "loaded", many),
-        (f"{preset}, {ONE}, echo", "stepped", {**one, "learner": "echo"}),
-        (f"{preset}, {ONE}, run", "ran", {"config": preset, "mode": mode}),
-    ]
-    return [Contestant(name, f"{HERE}:{function}", arguments, "ours") for name, function, arguments in ways]
+    found = []
+    for lanes, how in ways:
+        arguments: dict[str, Any] = {"config": preset, "mode": mode}
+        if how != "run":
+            arguments["num_envs"] = LANES if lanes == MANY else 1
+        if how in ("echo", "silent"):
+            arguments["learner"] = how
+        function = {"Loader": "loaded", "run": "ran"}.get(how, "stepped")
+        found.append(Contestant(f"{preset}, {lanes}, {how}", f"{HERE}:{function}", arguments, "ours"))
+    return found
 
 
 def original(name: str, rate: int) -> Contestant:
@@ -59,23 +71,16 @@ def original(name: str, rate: int) -> Contestant:
     return Contestant(name, f"{HERE}:known", {"rate": rate})
 
 
-def figures(preset: str, symbols: str, over: str) -> list[Figure]:
+def figures(preset: str, symbols: str, ways: list[tuple[str, str]], over: str) -> list[Figure]:
     """Returns the ratios to the original."""
-    bounds = [
-        (MANY, "echo", 10.0),
-        (MANY, "silent", 10.0),
-        (MANY, "Loader", None),
-        (ONE, "echo", 1.0),
-        (ONE, "run", 1.0),
-    ]
     return [
         Figure(
             f"{preset} in {symbols}, {lanes}, {how}, over the original",
             f"{preset}, {lanes}, {how}",
             over,
-            at_least=bound,
+            at_least=BOUNDS[lanes, how],
         )
-        for lanes, how, bound in bounds
+        for lanes, how in ways
     ]
 
 

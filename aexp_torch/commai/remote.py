@@ -134,7 +134,7 @@ class RemoteLearner:
 
     def _end(self, number: int) -> None:
         """Sends a signal to the process that was started, and to those that it has started."""
-        with contextlib.suppress(ProcessLookupError):  # none is left
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # none is left
             os.killpg(self._process.pid, number)
 
     def __enter__(self) -> "RemoteLearner":

@@ -442,6 +442,9 @@ class Sessions:
 
         The task is not asked before `least` symbols of the answer were heard.
         """
+        if feedback and self._scramblers:  # whose words do not go from one to the other
+            self.say(lane, feedback)
+            feedback = ""
         self.say(lane, feedback + question)
         self.channels.forget(lane)
         self.to_wait[lane], self._least[lane] = len(question), least
