@@ -25,7 +25,7 @@ def bits_per_byte(agent: RecurrentPPO, text: torch.Tensor) -> float:
     return float(nats) / math.log(2)
 
 
-def main(steps: int = 400, seed: int = 0) -> dict[str, float]:
+def main(steps: int = 200, seed: int = 0) -> dict[str, float]:
     """Trains, and returns the share of instances that were solved and the bits per byte, before and after."""
     torch.set_num_threads(1)
     data = ExperienceDataModule(
@@ -70,6 +70,6 @@ def main(steps: int = 400, seed: int = 0) -> dict[str, float]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     main(**vars(parser.parse_args()))
