@@ -1,5 +1,7 @@
 """TaskStatistics: which tasks of conversations are solved."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,6 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from aexp_torch import CommAIEnv, Loader
 from aexp_torch.commai import Results
+from aexp_torch.commai.curves import write_curves
 from lightning_modules.ranks import all_ranks, own_rank
 
 __all__ = ["TaskStatistics"]
@@ -22,6 +25,10 @@ class TaskStatistics(Callback):
     | `<source>/solved` | since the log before, of all tasks |
     | `<source>/<task>/solved`, `<source>/<task>/reward` | since the log before, of one task |
     | `val/...`, `test/...` | in the validation or test |
+
+    When training ends, also when it is interrupted, the course of every task is written and drawn into the run's folder:
+    `plots/<source>/curves.csv` and `curves.png` (of the first slot on the first rank; see `write_curves`); nothing is
+    written under `fast_dev_run`.
 
     Training is followed where the trainer's process steps the conversations (`num_workers=0`): their results stay there.
     With several ranks training means are those of rank 0, the others are of all ranks.
@@ -67,6 +74,19 @@ class TaskStatistics(Callback):
         }
         pl_module.log_dict(means, batch_size=1, **options)
         pl_module.log_dict(shares, prog_bar=True, batch_size=1, **options)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draws the training's course."""
+        if not trainer.is_global_zero or trainer.fast_dev_run:
+            return
+        for source, (results, *_) in _results_in(trainer.train_dataloader).items():
+            if any(task.finished for task in results.tasks.values()):
+                folder = Path(trainer.log_dir or trainer.default_root_dir) / "plots"
+                write_curves(results, folder / re.sub(r"[^A-Za-z0-9._-]+", "_", source))
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Draws what there is."""
+        self.on_train_end(trainer, pl_module)
 
     def on_validation_batch_end(
         self,

@@ -58,6 +58,7 @@ def test_tasks_are_counted(tmp_path):
     module, stream = Echo(), data()
     fit = trainer(tmp_path, [statistics, EpisodeStatistics()], enable_checkpointing=False)
     fit.fit(module, stream)
+    assert {path.name for path in (tmp_path / "plots" / "CommAI").iterdir()} >= {"curves.csv", "curves.png"}
     last = {name: float(value) for name, value in fit.callback_metrics.items()}
     assert last["CommAI/Micro4Task/solved"] == 1 and last["CommAI/Micro4Task/reward"] == 10
     assert last["CommAI/Micro1Task/solved"] < 0.5 and last["CommAI/Micro1Task/reward"] < 0
