@@ -211,10 +211,11 @@ class CommAIEnv(Env):
         self._steps += 1
         if not self._in_bits:
             return self._converse(action["symbol"].numpy())
-        self._answer.append(action["symbol"])
+        self._answer.append(action["symbol"].clone())  # whoever answers may write over it
         phase = len(self._answer)
         if phase < 8:
-            return TimeStep(*(self._quiet if phase < 7 else self._last), self._observation(self._bits[phase]))
+            step_type, reward, discount = self._signals[phase]
+            return TimeStep(step_type, reward, discount, self._observation(self._bits[phase]))
         heard = np.packbits(torch.stack(self._answer).numpy(), 0)[0]
         self._answer.clear()
         return self._converse(heard)
@@ -251,12 +252,13 @@ class CommAIEnv(Env):
         if not self._in_bits:
             return
         self._bits = from_numpy((said >> PLACES[:, None]) & 1).unbind()  # 8 of [B]
-        none, one = np.zeros(len(said), np.float32), np.ones(len(said), np.float32)
-        self._quiet = self._last = from_numpy(np.ones(len(said), np.int8)), from_numpy(none), from_numpy(one)
+        shape = len(PLACES), len(said)
+        step_type, reward, discount = np.ones(shape, np.int8), np.zeros(shape, np.float32), np.ones(shape, np.float32)
         ends = self._over | self._cut
         if ends.any():
-            step_type, discount = np.where(ends, LAST, MID).astype(np.int8), (~self._over).astype(np.float32)
-            self._last = from_numpy(step_type), self._quiet[1], from_numpy(discount)
+            step_type[-1] = np.where(ends, LAST, MID)
+            discount[-1] = ~self._over
+        self._signals = list(zip(*(from_numpy(rows).unbind() for rows in (step_type, reward, discount)), strict=True))
 
     def _observation(self, symbol: Tensor) -> dict[str, Tensor]:
         if self.instructions:
