@@ -67,7 +67,7 @@ class CommAIEnv(Env):
         `"mini"`, `"challenge"`: those of the Challenge), one of their tasks by the name of its class
         (`"TurningTask"`), a configuration file of either original (JSON or Python), or a dict.
       mode: `"bit"`, CommAI-env's: eight steps for a character; `"byte"`, the Challenge's: one step, and a reward in any.
-        The default is `"bit"` for presets and tasks of CommAI-env, else `"byte"`.
+        The default is `"byte"` where there is a task of the Challenge, else `"bit"`.
       num_envs: number of lanes B.
       max_reward_per_task: what a lane can earn in all instances of a task; None for no limit.
       scramble: words are said, and heard, as invented ones, so that English is of no help; each lane has its own.

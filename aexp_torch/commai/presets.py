@@ -1,9 +1,8 @@
 """Presets: the configurations that both originals ship, parts of them, and the tasks that came later."""
 
-from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["PRESETS", "of_one_task", "spoken_in"]
+__all__ = ["PRESETS", "of_one_task"]
 
 COMMAI = {
     "repetition": (
@@ -116,8 +115,6 @@ PRESETS = {
     "small_comp": _small_comp,
     "lookup": _lookup,
 }
-# The mode and the serializer that presets are made for, where these are not "byte" and "standard".
-SPOKEN_IN = {"commai": ("bit", "standard")} | dict.fromkeys(("nano", "small_comp", "lookup"), ("bit", "identity"))
 
 
 def of_one_task(name: str) -> dict[str, Any] | None:
@@ -126,24 +123,10 @@ def of_one_task(name: str) -> dict[str, Any] | None:
     >>> of_one_task("TurningTask")["tasks"]
     {'TurningTask': {'type': 'tasks.competition.navigation.TurningTask', 'world': 'gw'}}
     """
-    return next((config for _, config in _alone(name)), None)
-
-
-def spoken_in(name: str) -> tuple[str, str]:
-    """Returns the mode and the serializer that a preset, or a task of one, is made for.
-
-    >>> spoken_in("nano"), spoken_in("TurningTask"), spoken_in("my_tasks.json")
-    (('bit', 'identity'), ('bit', 'standard'), ('byte', 'standard'))
-    """
-    preset = next((preset for preset, _ in _alone(name)), name)
-    return SPOKEN_IN.get(preset, ("byte", "standard"))
-
-
-def _alone(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields the presets that have a task, and the configuration of it alone."""
-    for preset, make in PRESETS.items():
+    for make in PRESETS.values():
         config = make()
         for task in config["tasks"].values():
             if task["type"].rpartition(".")[2] == name:
                 scheduler = {"type": "core.scheduler.RandomTaskScheduler", "args": {"tasks": [name]}}
-                yield preset, {**config, "tasks": {name: task}, "scheduler": scheduler}
+                return {**config, "tasks": {name: task}, "scheduler": scheduler}
+    return None

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from aexp_torch.commai.presets import spoken_in
+from aexp_torch.commai.configuration import scheduler_maker
 from aexp_torch.commai.sessions import BITS, BYTES, CHARACTERS, Rules
 from aexp_torch.errors import SpecError
 
@@ -25,8 +25,7 @@ def rules_for(
     """Returns the mode and the rules of conversation.
 
     Args:
-      config: whose own mode and serializer are taken where none is given: those of the preset, else `"byte"` and
-        `"standard"`.
+      config: whose own mode and serializer are taken where none is given: those of its tasks.
       mode: `"bit"`, CommAI-env's conversation, or `"byte"`, that of the General AI Challenge, which has no serializer.
       serializer: in bit mode, `"standard"`: a character is eight bits; `"identity"`: it is one symbol, and all limits
         count characters. CommAI-env's class paths are taken, too.
@@ -38,7 +37,8 @@ def rules_for(
     >>> rules_for("commai", "bit", "core.serializer.IdentitySerializer")[1].steps
     1
     """
-    usual_mode, usual = spoken_in(str(config))
+    tasks = scheduler_maker(config)().tasks
+    usual = "identity" if any(task.usual_serializer == "identity" for task in tasks) else "standard"
     if mode not in ("bit", "byte", None):
         raise SpecError(f"commai: expected mode 'bit' or 'byte', got {mode!r}.")
     serializer = RENAMED.get(str(serializer), serializer or usual)
@@ -48,6 +48,6 @@ def rules_for(
         )
     if serializer not in SERIALIZERS:
         raise SpecError(f"commai: expected one of the serializers {[*SERIALIZERS, *RENAMED]}, got {serializer!r}.")
-    mode = mode or usual_mode
+    mode = mode or ("byte" if any(task.usual_mode == "byte" for task in tasks) else "bit")
     rules = BYTES if mode == "byte" else SERIALIZERS[serializer]
     return mode, rules.with_defects() if compat else rules

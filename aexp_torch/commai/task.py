@@ -1,7 +1,7 @@
 """Task: what the environment says, what it listens to, and what that is worth."""
 
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from aexp_torch.commai.sessions import Sessions
@@ -24,6 +24,8 @@ class Task:
       patient: hears while the environment speaks; otherwise that is punished, and not heard.
       separator: a space stands between this instance and the next.
       default_output: the symbol that the environment says when it has nothing to say.
+      usual_mode: in which it is spoken where nobody says otherwise; any such task makes that of its configuration "byte".
+      usual_serializer: likewise, in bit mode; any such task makes it "identity".
       instructs: what an instance begins with says what to do in it.
     """
 
@@ -34,6 +36,8 @@ class Task:
     patient: bool = True
     separator: bool = True
     default_output: str = " "
+    usual_mode: Literal["bit", "byte"] = "bit"
+    usual_serializer: Literal["standard", "identity"] = "standard"
     instructs: bool = True
     lane: int
     sessions: "Sessions"

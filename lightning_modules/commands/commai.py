@@ -19,18 +19,16 @@ from rich.table import Table
 from rich.text import Text
 
 from aexp_torch.commai import Conversation, Results, human
-from aexp_torch.commai.configuration import scheduler_maker
 from aexp_torch.commai.curves import write_curves
 from aexp_torch.commai.human import HumanLearner
 from aexp_torch.commai.presets import PRESETS
 from aexp_torch.commai.running import learner_class
-from aexp_torch.commai.serializers import SERIALIZERS
+from aexp_torch.commai.serializers import SERIALIZERS, rules_for
 from aexp_torch.errors import AexpError, SpecError
 from lightning_modules.commands.conversation_views import VIEWS, ConversationView, View, unit
 
 __all__ = ["add_arguments", "run"]
 
-CHALLENGE = ("aexp_torch.commai.tasks.micro", "aexp_torch.commai.tasks.mini")
 HUMANS = [name for name in human.__all__ if name.endswith("HumanLearner")]
 HOMES = [f"aexp_torch.commai.{module}" for module in ("learners", "human", "remote")]
 MOST_REWARD = {"bit": 10.0, "byte": None}  # for all instances of a task, as in the originals
@@ -89,10 +87,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Runs the session; however it ends, the results are written."""
     sys.path.insert(0, os.getcwd())  # where learners, and modules of configurations, are
     _check(arguments)
-    scheduler = scheduler_maker(arguments.config)()
-    mode: Any = arguments.mode or (
-        "byte" if any(type(task).__module__ in CHALLENGE for task in scheduler.tasks) else "bit"
-    )
+    mode, _ = rules_for(arguments.config, arguments.mode, arguments.serializer, arguments.compat)
     wanted = _learner_class(arguments)
     kind = _view_class(arguments, isinstance(wanted, type) and issubclass(wanted, HumanLearner), console)
     seed = arguments.seed

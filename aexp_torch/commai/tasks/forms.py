@@ -59,6 +59,7 @@ class ImpatientTask(Task):
       pondering: a symbol that may be said before the answer, as often as the time allows.
     """
 
+    usual_serializer = "identity"
     hears = None
     blots = False
     separator = False

@@ -116,6 +116,7 @@ class MiniTask(OneAnswer):
       threshold: strings have more letters than a number up to this.
     """
 
+    usual_mode = "byte"
     max_time = 3000
     threshold = 10
 

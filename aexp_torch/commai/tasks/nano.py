@@ -22,6 +22,7 @@ class NanoTask(Task):
       in_the_end: what an instance without a verdict is worth.
     """
 
+    usual_serializer = "identity"
     hears = None
     blots = False
     separator = False

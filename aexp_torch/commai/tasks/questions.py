@@ -20,6 +20,7 @@ class MicroTask(Task):
     """
 
     max_time = 10_000
+    usual_mode = "byte"
     patient = False
     separator = False
     instructs = False
