@@ -34,6 +34,7 @@ LANES, STEPS = 128, 32
 IN_A_ROW = 5  # solved instances
 SYMBOLS = 10_000  # that a conversation may take to solve them
 SEED_OF_LOOKS = 10_000
+UNSCHEDULED = {"commai": {"again": {"type": "tasks.competition.repetition.RepeatWhatISay2Task"}}}
 FAMILIES = {"micro": "Challenge, micro-tasks", "mini": "Challenge, mini-tasks", "commai": "CommAI-env"}
 
 
@@ -42,7 +43,7 @@ def tasks() -> dict[str, dict[str, Any]]:
     found = {}
     for family in FAMILIES:
         config = PRESETS[family]()
-        for task in config["tasks"].values():
+        for task in (config["tasks"] | UNSCHEDULED.get(family, {})).values():
             arguments = {"mode": "bit", "serializer": "identity"} if family == "commai" else {"mode": "byte"}
             scheduler = {"type": "core.scheduler.ConsecutiveTaskScheduler"}
             scheduler["args"] = {"tasks": ["task"], "success_threshold": IN_A_ROW}

@@ -44,8 +44,8 @@ class CommAIEnv(Env):
     One space stands between two instances, two after a time-out without a word, as in the first CommAI-env; micro-tasks have
     none. Some defects of the originals are mended, unless `compat` is set. With it, in both modes:
 
-    - What is said while the feedback is spoken still counts, and so does what ends in the step of the time-out: that may
-      turn the reward, and who speaks all the time may never hear the end.
+    - What is said while the feedback is spoken still counts, and in bit mode what ends in the step of the time-out (in
+      byte mode it always does): that may turn the reward, and who speaks all the time may never hear the end.
     - A question that is asked again after every wrong answer is asked again when the time is over, too.
     - The reward of an instance is booked on the next task: in the results, and for `max_reward_per_task`.
     - CountingInventoryGivingTask takes the learner's things for the teacher's, and can rarely be solved in an old world;

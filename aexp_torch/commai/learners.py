@@ -37,45 +37,48 @@ class SampleSilentLearner(BaseLearner):
     """Says spaces."""
 
     def __init__(self):
-        self._place = 0
+        self._place, self._in_bits = 0, True  # until something else is heard
 
     def next(self, symbol: str) -> str:
         """Returns the next bit of a space, or a space."""
-        if symbol not in "01":
+        self._in_bits = self._in_bits and symbol in "01"
+        if not self._in_bits:
             return " "
         bit = SPACE_BITS[self._place]
         self._place = (self._place + 1) % 8
         return bit
 
     def reward(self, reward: float) -> None:
-        """Starts at the first bit again, where an instance is over."""
-        if reward:
-            self._place = 0
+        """Starts anew where an instance is over: at every reward; in bytes, where one comes in every step, unless 0."""
+        if reward or self._in_bits:
+            self.forget()
+
+    def forget(self) -> None:
+        """Starts at the first bit again."""
+        self._place = 0
 
 
-class SampleMemorizingLearner(BaseLearner):
-    """Is silent until it has heard two spaces, then says what it has heard before them."""
+class SampleMemorizingLearner(SampleSilentLearner):
+    """Is silent until it has heard two spaces, then says what it has heard up to them."""
 
     def __init__(self):
+        super().__init__()
         self._memory, self._speech = "", ""
-        self._place = 0
 
     def next(self, symbol: str) -> str:
         """Remembers a symbol, and returns the next of what it says."""
-        in_bits = symbol in "01"
+        said = super().next(symbol)
+        before = self._memory
         self._memory += symbol
-        if self._memory.endswith(SPACE_BITS * 2 if in_bits else "  ") and not self._speech:
-            self._speech, self._memory = self._memory, ""
+        # In bits it answers the first bit after the spaces, so that its bits make the same characters.
+        heard = before.endswith(SPACE_BITS * 2) if self._in_bits else self._memory.endswith("  ")
+        if heard and not self._speech:
+            self._speech, self._memory = (before, symbol) if self._in_bits else (self._memory, "")
         if self._speech:
             said, self._speech = self._speech[0], self._speech[1:]
-            return said
-        if not in_bits:
-            return " "
-        bit = SPACE_BITS[self._place]
-        self._place = (self._place + 1) % 8
-        return bit
+        return said
 
-    def reward(self, reward: float) -> None:
-        """Forgets, where an instance is over."""
-        if reward:
-            self._memory = ""
+    def forget(self) -> None:
+        """Forgets all that was heard, and what it was about to say."""
+        super().forget()
+        self._memory = self._speech = ""

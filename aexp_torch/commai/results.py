@@ -32,8 +32,8 @@ class TaskResults:
     reward: float = 0.0
     steps: int = 0
     questions: int = 0
-    curve: Curve = field(default_factory=Curve)
-    mastery: Mastery = field(default_factory=Mastery)
+    curve: Curve = field(default_factory=Curve, repr=False)
+    mastery: Mastery = field(default_factory=Mastery, repr=False)
 
 
 @dataclass

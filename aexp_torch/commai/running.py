@@ -54,7 +54,7 @@ def run(
       compat: keeps the defects of the originals; CommAIEnv tells which.
 
     Returns:
-      What came of the tasks.
+      What came of the tasks; the steps and the reward of the instance under way count.
 
     Raises:
       SpecError: a configuration, a learner or a symbol that is none.
@@ -63,7 +63,7 @@ def run(
     learner = learner() if isinstance(learner, type) else learner
     conversation = Conversation(config, mode, seed, max_reward_per_task, on_task, scramble, serializer, compat)
     Session(conversation, learner).go(max_steps)
-    return conversation.results
+    return conversation.so_far()
 
 
 class Session:

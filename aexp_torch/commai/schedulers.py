@@ -112,7 +112,7 @@ class ConsecutiveTaskScheduler(Scheduler):
     Args:
       tasks: in order.
       success_threshold: instances in a row.
-      repeats: begins again after the last.
+      repeats: begins again after the last, as the original did where UNIT_TESTS_RUNNING was set.
     """
 
     def __init__(self, tasks: Sequence[Task], success_threshold: int = 2, repeats: bool = False):
@@ -140,7 +140,7 @@ class DependenciesTaskScheduler(Scheduler):
 
     Args:
       tasks: all of them.
-      tasks_dependencies: pairs (task, what it needs).
+      tasks_dependencies: pairs (what is needed, task).
       unlock_threshold: instances solved.
     """
 
@@ -148,7 +148,7 @@ class DependenciesTaskScheduler(Scheduler):
         super().__init__(tasks)
         self.needs: dict[str, set[str]] = {}
         for pair in self._pairs("tasks_dependencies", tasks_dependencies, Task):
-            task, needed = map(_name, pair)
+            needed, task = map(_name, pair)
             self.needs.setdefault(task, set()).add(needed)
         self._check_order()
         self.unlock_threshold = self._count("unlock_threshold", unlock_threshold)

@@ -130,6 +130,7 @@ class Sessions:
         self.streak = np.zeros(count, np.int64)  # right answers in a row
         self.asked = np.zeros(count, np.int64)  # questions that were answered
         self.drills = Drills(count)
+        self.drills.useful &= not scrambles  # what they prepare is in no other words
         self._stored: list[float] = [0.0] * count  # the reward at the end of the instance
         self._immediate = np.full(count, NONE)  # a reward that comes with the next symbol
         self._no_reward = np.full(count, NONE)

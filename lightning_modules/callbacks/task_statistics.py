@@ -28,7 +28,7 @@ class TaskStatistics(Callback):
 
     When training ends, also when it is interrupted, the course of every task is written and drawn into the run's folder:
     `plots/<source>/curves.csv` and `curves.png` (of the first slot on the first rank; see `write_curves`); nothing is
-    written under `fast_dev_run`.
+    written without a logger or under `fast_dev_run`.
 
     Training is followed where the trainer's process steps the conversations (`num_workers=0`): their results stay there.
     With several ranks training means are those of rank 0, the others are of all ranks.
@@ -77,7 +77,7 @@ class TaskStatistics(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draws the training's course."""
-        if not trainer.is_global_zero or trainer.fast_dev_run:
+        if not trainer.is_global_zero or trainer.fast_dev_run or not trainer.loggers:
             return
         for source, (results, *_) in _results_in(trainer.train_dataloader).items():
             if any(task.finished for task in results.tasks.values()):

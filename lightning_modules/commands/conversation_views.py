@@ -266,7 +266,7 @@ class ConversationView(_Conversing):
 
     def __init__(self, *arguments: Any):
         super().__init__(*arguments)
-        self._printed: dict[int, int] = {}  # columns of instances, by the time of their beginning
+        self._printed: dict[int, tuple[int, int]] = {}  # columns and answers, by the time of an instance's beginning
 
     def show(self, learner: Any, max_steps: int | None) -> None:
         """Prints, at the end, what came after the last line."""
@@ -298,9 +298,10 @@ class ConversationView(_Conversing):
     def _tell(self) -> None:
         kept = self.transcript.instances
         for instance in kept:
-            start = max(self._printed.get(instance.time, 0) - instance.dropped, 0)
-            said, heard, rewards = (text[start:] for text in (instance.said, instance.heard, instance.rewards))
-            if not (said or heard or rewards.strip()):
+            start, answered = (max(count - instance.dropped, 0) for count in self._printed.get(instance.time, (0, 0)))
+            said, rewards = (" " * (start - answered) + text[start:] for text in (instance.said, instance.rewards))
+            heard = instance.heard[answered:]
+            if not (said.strip() or heard or rewards.strip()):
                 continue
             reward = f"reward: {self.transcript.reward:.10g}"
             self.console.print(Rule(style="none", characters="-"))
@@ -308,8 +309,9 @@ class ConversationView(_Conversing):
             for name, text in (("environment: ", said), ("learner:     ", heard), ("rewards:     ", rewards)):
                 if text.strip() or name[0] != "r":
                     self._print((name + text).rstrip())
-            self._printed[instance.time] = instance.dropped + max(len(instance.said), len(instance.rewards))
-        self._printed = {instance.time: self._printed.get(instance.time, 0) for instance in kept}
+            columns = max(len(instance.said), len(instance.rewards)), len(instance.heard)
+            self._printed[instance.time] = instance.dropped + columns[0], instance.dropped + columns[1]
+        self._printed = {instance.time: self._printed.get(instance.time, (0, 0)) for instance in kept}
 
     def _print(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -358,6 +358,12 @@ def test_a_pipe(folder, capsys, monkeypatch):
     assert tables((folder / "results.out").read_text())["Number of trials per task"]["RepeatWhatISayTask"] == 3
 
 
+def test_a_pipe_shows_all_that_was_said(folder, capsys, monkeypatch):
+    """In byte mode what is asked is a character ahead of what is answered; the columns stay one below the other."""
+    out = play(monkeypatch, capsys, "true.\n", "mini", "--seed", "5")
+    assert re.search(r"environment:  +(Wrong|[a-z ]+\.).*\nlearner:     true\.\n", out)
+
+
 def test_a_pipe_with_a_world(folder, capsys, monkeypatch):
     out = play(monkeypatch, capsys, "I turn left.\nQUIT\nx", "turn.json", "--show-world")
     assert "|NNN|" in out and "|WWW|" in out and "> x" not in out

@@ -155,7 +155,7 @@ def test_rewards_are_booked_on_the_next_task(mode):
     assert right.tasks["BeSilentTask"].reward == right.tasks["BeSilentTask"].finished > 2
     assert right.tasks["RepeatWhatISayTask"].reward == 0
     assert wrong.tasks["BeSilentTask"].reward == 0
-    assert wrong.tasks["RepeatWhatISayTask"].reward == wrong.tasks["RepeatWhatISayTask"].finished > 2
+    assert wrong.tasks["RepeatWhatISayTask"].reward == wrong.tasks["BeSilentTask"].finished > 2
     capped = run(two, SampleSilentLearner, mode=mode, max_steps=steps, compat=True, max_reward_per_task=2)
     assert capped.tasks["RepeatWhatISayTask"].reward == 2
 
@@ -196,9 +196,17 @@ def test_failures_count_as_successes():
     assert order(True).startswith("TTTLLTTL")  # it is told once the next one has been drawn
 
 
+def test_the_second_of_a_pair_needs_the_first():
+    names = []
+    order = {"tasks_dependencies": [["VerbTask", "TurningTask"]], "unlock_threshold": 1}
+    one = config("VerbTask", "TurningTask", scheduler="DependenciesTaskScheduler", **order)
+    run(one, SampleSilentLearner, mode="bit", max_steps=20_000, on_task=names.append)
+    assert set(names) == {"VerbTask"}  # which is never solved
+
+
 def test_what_was_earned_unlocks_for_the_next_task():
     names = ["BeSilentTask", "TurningTask", "LookTask"]
-    needs = {"tasks_dependencies": [["LookTask", "TurningTask"]], "unlock_threshold": 1}
+    needs = {"tasks_dependencies": [["TurningTask", "LookTask"]], "unlock_threshold": 1}
     one = config(*names, scheduler="DependenciesTaskScheduler", **needs)
     locked, unlocked = (
         run(one, SampleSilentLearner, max_steps=40_000, compat=compat).tasks for compat in (False, True)

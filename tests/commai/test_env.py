@@ -6,7 +6,7 @@ import torch
 
 from aexp_torch.commai import CommAIEnv, Conversation, run
 from aexp_torch.commai.configuration import scheduler_maker
-from aexp_torch.commai.learners import SampleRepeatingLearner, SampleSilentLearner
+from aexp_torch.commai.learners import SampleMemorizingLearner, SampleRepeatingLearner, SampleSilentLearner
 from aexp_torch.commai.sessions import BITS, BYTES, Sessions
 from aexp_torch.errors import SpecError
 from aexp_torch.testing import check_env
@@ -189,6 +189,30 @@ def test_wrong_files_and_arguments(tmp_path):
         run("mini", "no.such.Learner")
     with pytest.raises(SpecError, match="lacks \\['next', 'reward'\\]"):
         run("mini", object())
+
+
+def test_the_memorizing_learner_says_what_it_heard_in_bits_too():
+    for mode, steps in (("bit", 20_000), ("byte", 3_000)):
+        task = run("RepeatWhatISayTask", SampleMemorizingLearner, mode=mode, max_steps=steps).tasks[
+            "RepeatWhatISayTask"
+        ]
+        assert task.solved == task.finished > 20, mode
+
+
+def test_many_lanes_are_scrambled_like_one():
+    config = CommAIEnv("Micro4Task", "byte").config
+    alone, many = (CommAIEnv(config, "byte", count, scramble=True, seed=7) for count in (1, 3))
+    for one, other in zip(echoed(alone), echoed(many), strict=True):
+        assert one == other
+
+
+def echoed(env, steps=600):
+    """What the first lane of an env says to a learner that repeats it, and its rewards."""
+    timestep, said = env.reset(), []
+    for _ in range(steps):
+        timestep = env.step({"symbol": timestep.observation["symbol"]})
+        said.append((int(timestep.observation["symbol"][0]), float(timestep.reward[0])))
+    return said
 
 
 def test_scrambled_words_are_understood_and_no_english():

@@ -24,7 +24,7 @@ SCHEDULERS = {
     "SequentialTaskScheduler": {},
     "IncrementalTaskScheduler": {"success_threshold": 2},
     "ConsecutiveTaskScheduler": {"success_threshold": 2, "repeats": True},
-    "DependenciesTaskScheduler": {"tasks_dependencies": [["say", "turn"], ["verb", "say"]], "unlock_threshold": 3},
+    "DependenciesTaskScheduler": {"tasks_dependencies": [["turn", "say"], ["say", "verb"]], "unlock_threshold": 3},
     "IntervalTaskScheduler": {"intervals": [[0, 9], [0, 5], [2, 9]]},
 }
 
@@ -188,7 +188,7 @@ def test_dependencies_that_cannot_be_met(pairs, message):
     with pytest.raises(SpecError, match=re.escape(message)):
         CommAIEnv(config)
     del config["tasks"]["turn"]
-    config["scheduler"]["args"] |= {"tasks": ["say"], "tasks_dependencies": [["say", "verb"]]}
+    config["scheduler"]["args"] |= {"tasks": ["say"], "tasks_dependencies": [["verb", "say"]]}
     with pytest.raises(SpecError, match="or for a task that is not among tasks"):
         CommAIEnv(config)
 

@@ -4,6 +4,7 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
 
 from aexp_torch.errors import SpecError
 from lightning_modules import CommAIDataModule
@@ -56,7 +57,12 @@ def trainer(folder, callbacks=(), **options):
 def test_tasks_are_counted(tmp_path):
     statistics = TaskStatistics(every_n_steps=5)
     module, stream = Echo(), data()
-    fit = trainer(tmp_path, [statistics, EpisodeStatistics()], enable_checkpointing=False)
+    fit = trainer(
+        tmp_path,
+        [statistics, EpisodeStatistics()],
+        enable_checkpointing=False,
+        logger=CSVLogger(tmp_path, name="", version=""),
+    )
     fit.fit(module, stream)
     assert {path.name for path in (tmp_path / "plots" / "CommAI").iterdir()} >= {"curves.csv", "curves.png"}
     last = {name: float(value) for name, value in fit.callback_metrics.items()}
