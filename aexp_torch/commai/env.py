@@ -211,7 +211,7 @@ class CommAIEnv(Env):
         self._steps += 1
         if not self._in_bits:
             return self._converse(action["symbol"].numpy())
-        self._answer.append(action["symbol"].clone())  # whoever answers may write over it
+        self._answer.append(action["symbol"])
         phase = len(self._answer)
         if phase < 8:
             step_type, reward, discount = self._signals[phase]
