@@ -152,6 +152,7 @@ def test_ranks_of_ray_train_go_on_after_one_is_killed(tmp_path):
     assert any(line.startswith("{") and "'epoch': 2" in line for line in output.splitlines()), output
 
 
+@pytest.mark.slow
 def test_a_little_imagination_beats_random_play(tmp_path):
     metrics = run(8, real_steps=5000, epochs=2, folder=str(tmp_path))
     assert metrics["return"] > 2 * metrics["random"]

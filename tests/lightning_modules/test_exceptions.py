@@ -94,6 +94,7 @@ def test_states_of_any_size_are_exchanged(size, tmp_path):
     assert on_ranks(exchange, folder=tmp_path, port=free_port(), size=size, late=0) == ["", ""]
 
 
+@pytest.mark.slow
 def test_who_comes_too_late_does_not_save_either(tmp_path):
     errors = on_ranks(exchange, folder=tmp_path, port=free_port(), size=1, late=5)
     assert all("ends the run" in error and "No checkpoint was written" in error for error in errors)

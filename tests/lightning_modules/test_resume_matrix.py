@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from runs import EPOCHS, SMALL, STEPS, on_ranks, results, train
 
 RUN = STEPS * EPOCHS
-QUICK = {("dqn", 2, 1), ("classifier", 1, 1), ("mixed", 2, 0)}
+QUICK = {("classifier", 1, 1), ("mixed", 2, 0)}
 MATRIX = [
     pytest.param(*row, id="-".join(map(str, row)), marks=() if row in QUICK else pytest.mark.slow)
     for row in itertools.product(["dqn", "ppo", "classifier", "mixed", "world"], [1, 2], [0, 1, 2])
