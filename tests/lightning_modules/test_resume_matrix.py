@@ -67,8 +67,9 @@ def test_resumed_is_not_stopped(kind, ranks, workers, tmp_path):
                 assert torch.equal(after["weights"][name], value), (how, name)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*Lines has no state_dict")
-@pytest.mark.parametrize("kind", ["mixed", pytest.param("dqn", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["mixed", "dqn"])
 @pytest.mark.timeout(120)
 def test_workers_change_nothing_on_two_ranks(kind, tmp_path):
     found = []

@@ -213,6 +213,7 @@ class DeadOnArrival(CountingEnv):
         super().on_open()
 
 
+@pytest.mark.slow
 def test_a_worker_that_never_comes_to_a_step_is_an_error_even_without_a_limit():
     others = set(multiprocessing.active_children())  # of loaders that nobody has collected yet
     loader = ae.Loader(DeadOnArrival(), num_workers=1, in_flight=1, steps_per_epoch=9, max_restarts=None)

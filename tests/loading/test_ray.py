@@ -122,6 +122,7 @@ def test_the_same_timesteps_from_two_nodes_and_nothing_left_behind(cluster, alon
 @pytest.mark.parametrize(
     "stop", [7, pytest.param(1, marks=pytest.mark.slow), pytest.param(119, marks=pytest.mark.slow)]
 )
+@pytest.mark.slow
 def test_a_state_moves_between_this_process_worker_processes_and_actors(cluster, alone, stop):
     makers = [lambda: make_loader(0), lambda: on_ray(2), lambda: make_loader(1), lambda: on_ray(1)]
     position, state = 0, None

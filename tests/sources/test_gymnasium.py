@@ -220,6 +220,7 @@ def test_a_live_environment_cannot_go_elsewhere(context):
         next(iter(loader))
 
 
+@pytest.mark.slow
 def test_a_loader_runs_a_live_environment_itself():
     live = FakeGymEnv()
     loader = ae.Loader(ae.GymnasiumEnv(live, name="live"), steps_per_epoch=3)
