@@ -117,10 +117,9 @@ class CommAIEnv(Env):
             raise SpecError(f"CommAIEnv: expected max_episode_steps of at least 1, got {max_episode_steps!r}.")
         if render_mode not in ("ansi", None):
             raise SpecError(f"CommAIEnv: expected render_mode 'ansi' or None, got {render_mode!r}.")
-        scheduler_maker(config)  # says now what does not fit
         self.config, self.num_envs = config, num_envs
         self.given_mode, self.serializer, self.test_mode, self.compat = mode, serializer, test_mode, compat
-        self.mode, self._rules = rules_for(config, mode, serializer, compat)
+        self.mode, self._rules = rules_for(config, mode, serializer, compat)  # says now what does not fit
         self._in_bits = self._rules.steps > 1
         self.max_reward_per_task, self.scramble = max_reward_per_task, scramble
         self.instructions, self.render_mode = instructions, render_mode

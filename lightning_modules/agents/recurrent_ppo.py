@@ -93,8 +93,8 @@ class RecurrentPPO(LightningModule):
         symbols, answers = (max(column) for column in zip(*counts, strict=True))
         with seeded(seed):
             self.net = SymbolNet(symbols, answers, embedding, hidden, heads, key_width)
-        self.known: Tensor  # bool: what may be said
-        self.register_buffer("known", torch.ones(max(symbols, answers), dtype=torch.bool))
+        self.known: Tensor  # bool: what was heard, and may be said
+        self.register_buffer("known", torch.zeros(max(symbols, answers), dtype=torch.bool))
         self.generator = AgentGenerator(seed)
         self.num_steps = 0  # training steps done
         self.env_steps = 0
@@ -136,15 +136,16 @@ class RecurrentPPO(LightningModule):
         state = states.get(stream)
         if state is None or len(state.said) != len(symbol):
             state = states[stream] = self.net.begin(len(symbol))
-        if states is self._now:
-            self._start.setdefault(stream, state)
+            if states is self._now:
+                self._start[stream] = state
         heard, after = self.net(symbol[:, None], here.reward[:, None], state.said[:, None], state)
         return self._log_probs(heard.answer[:, 0], timestep.source), after, stream
 
     def _log_probs(self, logits: Tensor, source: str) -> Tensor:
         """Returns those of a source's answers, float32 [..., answers]; what it never heard it does not say."""
         answers = self.specs[source].action[SYMBOL].num_values
-        return logits[..., :answers].masked_fill(~self.known[:answers], NEVER).log_softmax(-1)
+        unknown = ~self.known[:answers] & self.known.any()  # at first anything may be said
+        return logits[..., :answers].masked_fill(unknown, NEVER).log_softmax(-1)
 
     def _answer(self, timestep: TimeStep, said: Tensor) -> dict:
         return {SYMBOL: said.to(timestep.observation[SYMBOL].dtype)}
@@ -223,16 +224,14 @@ class RecurrentPPO(LightningModule):
 
     def _learn_symbols(self, symbol: Tensor) -> None:
         """From the first trajectory on, only symbols that were heard are said, and silence."""
-        if self.known.all():
-            self.known.fill_(False)
-            self.known[SILENCE : SILENCE + 1] = True
+        self.known[SILENCE : SILENCE + 1] = True
         self.known[symbol.unique()] = True
 
     def _read(self, timestep: TimeStep) -> dict[str, Tensor]:
         """Learns to predict the bytes of texts."""
         losses = []
-        for text in texts(timestep.observation, self.specs[timestep.source]):
-            symbol = text.to(self.device).long()
+        for name in _texts(self.specs[timestep.source]):
+            symbol = timestep.observation[name].to(self.device).long()
             silence = torch.zeros_like(symbol)
             heard, _ = self.net(symbol, silence.float(), silence, self.net.begin(len(symbol)))
             loss = functional.cross_entropy(
@@ -298,11 +297,6 @@ class RecurrentPPO(LightningModule):
         for states, kept in ((self._now, own.get("now", {})), (self._start, own.get("start", {}))):
             states.clear()
             states.update({stream: State(*(part.to(self.device) for part in parts)) for stream, parts in kept.items()})
-
-
-def texts(observation: dict[str, Any], spec: EnvSpec) -> list[Tensor]:
-    """Returns the texts in an observation, uint8 [B, L]."""
-    return [observation[name] for name in _texts(spec)]
 
 
 def _texts(spec: EnvSpec) -> list[str]:

@@ -125,13 +125,14 @@ class SymbolNet(nn.Module):
           said: the answer before each, int64 [B, T].
           state: before them.
         """
-        heard = self.embedding(symbol)
+        recent = torch.cat((state.recent, symbol), 1)
+        embedded = self.embedding(recent)
+        heard = embedded[:, LAGS:]
         x = heard + self.said(said) + self.reward(reward.sign().long() + 1)
         h, last = self.cell(x, state.hidden[None])
         features = torch.cat((x, h), -1)
         batch, steps = symbol.shape
-        recent = torch.cat((state.recent, symbol), 1)
-        windows = self.embedding(recent).unfold(1, LAGS, 1).flatten(2)  # of T + 1 steps, the one before included
+        windows = embedded.unfold(1, LAGS, 1).flatten(2)  # of T + 1 steps, the one before included
         keys = self.key(windows) + self.context(torch.cat((state.hidden[:, None], h), 1))
         keys = functional.normalize(keys.view(batch, steps + 1, self.heads, -1), dim=-1).transpose(1, 2)
         before, now = keys[:, :, :-1], keys[:, :, 1:]
@@ -141,8 +142,8 @@ class SymbolNet(nn.Module):
         features = torch.cat((features, read.transpose(1, 2).flatten(2)), -1)
         body = self.body(features)
         both = torch.cat((features, body), -1)
-        table = self.embedding.weight
-        answer = self.answer(both) @ table[: self.answers].T * 8 + self.answer_bias
-        following = self.following(both) @ table[: self.symbols].T * 8 + self.following_bias
+        table = self.embedding.weight * self.embedding.embedding_dim**0.5
+        answer = self.answer(both) @ table[: self.answers].T + self.answer_bias
+        following = self.following(both) @ table[: self.symbols].T + self.following_bias
         value = self.value(body).squeeze(-1)
         return Heard(answer, value, following), State(last[0], recent[:, -LAGS:], memory, said[:, -1])

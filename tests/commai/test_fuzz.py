@@ -77,7 +77,7 @@ def is_form(kind: type[Task]) -> bool:
         return False
     try:
         sessions_of(kind, BYTES, 1).step(None)
-    except Exception:
+    except (NotImplementedError, AttributeError, ValueError):
         return True
     return False
 

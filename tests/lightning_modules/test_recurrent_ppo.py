@@ -99,6 +99,22 @@ def test_says_what_it_has_heard_or_nothing():
         timestep.reply(answer)
 
 
+def test_what_was_heard_stays_known_where_all_symbols_are():
+    agent = RecurrentPPO(ExperienceDataModule(ae.CommAIEnv("commai"), num_steps=4, steps_per_epoch=1).specs, hidden=8)
+    for symbols in ([[0, 1]], [[0, 0]]):
+        agent._learn_symbols(torch.tensor(symbols))
+        assert agent.known.all()
+
+
+def test_goes_on_with_more_conversations():
+    agent = None
+    for num_envs in (2, 3):
+        data = ExperienceDataModule(ae.CommAIEnv("mini", num_envs=num_envs), num_steps=6, steps_per_epoch=2)
+        agent = agent or RecurrentPPO(data.specs, hidden=8, embedding=8, key_width=4)
+        quiet().fit(agent, data)
+    assert agent.num_steps == 4
+
+
 @pytest.mark.parametrize("weight", [0.1, 1.0])
 def test_many_failures_weigh_no_more_than_few_successes(weight):
     data = ExperienceDataModule(ae.CommAIEnv("mini"), num_steps=6, steps_per_epoch=1)

@@ -3,14 +3,11 @@
 from aexp_torch.commai.task import Task
 from aexp_torch.commai.words import NEGATIVE, POSITIVE
 
-__all__ = ["ImpatientTask", "OneAnswer"]
+__all__ = ["ImpatientTask", "OneAnswer", "Question"]
 
 
-class OneAnswer(Task):
-    """Asks; the first text that ends with a period decides.
-
-    A subclass implements `ask`, which returns the question and what the answer has to end with.
-    """
+class Question(Task):
+    """Asks. A subclass implements `ask`, which returns the question and what the answer has to end with; and `hear`."""
 
     answer: str
 
@@ -22,6 +19,10 @@ class OneAnswer(Task):
         """Asks."""
         question, self.answer = self.ask()
         self.say(question)
+
+
+class OneAnswer(Question):
+    """Asks; the first text that ends with a period decides."""
 
     def hear(self, text: str) -> None:
         """Judges."""

@@ -4,6 +4,7 @@ import string
 
 from aexp_torch.commai.grid_world import GridWorld, ahead, turned
 from aexp_torch.commai.task import Task
+from aexp_torch.commai.tasks.forms import Question
 from aexp_torch.commai.tasks.navigation import NavigationTask
 
 __all__ = [
@@ -25,23 +26,10 @@ CONSONANTS, VOWELS = "bcdfghjklmnprstvwz", "aeiou"
 ALEF = "\u05d0"
 
 
-class SampleTask(Task):
-    """Asks, and ends when the answer comes; nothing is said then.
-
-    A subclass implements `ask`, which returns the question and how the answer ends.
-    """
+class SampleTask(Question):
+    """Asks, and ends when the answer comes; nothing is said then."""
 
     blots = False
-    answer: str
-
-    def ask(self) -> tuple[str, str]:
-        """Returns the question and the answer."""
-        raise NotImplementedError
-
-    def start(self) -> None:
-        """Asks."""
-        question, self.answer = self.ask()
-        self.say(question)
 
     def hear(self, text: str) -> None:
         """Waits for the answer."""
