@@ -49,10 +49,15 @@ class Terminal:
         self._child = pexpect.spawn(
             sys.executable, ["-c", SHELL], dimensions=(lines, columns), env=kept | settings, timeout=LIMIT
         )
+        self._running = False
         self.until("ready")
 
     def start(self, folder: Path, *arguments: str) -> None:
-        """Types a command."""
+        """Types a command, after Ctrl-C where a test has left one running."""
+        if self._running:
+            self.press("\x03")
+            self.ends()
+        self._running = True
         self._screen.reset()
         self._child.sendline(json.dumps([str(folder), arguments]))
 
@@ -63,8 +68,9 @@ class Terminal:
         return self._wait(lambda: self._screen.display[0] != before and self.asks(), f"another line after {line!r}")
 
     def asks(self) -> bool:
-        """Tells whether a line is asked for."""
-        return self._screen.display[-2].rstrip() == "you >"
+        """Tells whether a line is asked for: the cursor is at its beginning, not in a frame that is half drawn."""
+        cursor = self._screen.cursor
+        return self._screen.display[-2].rstrip() == "you >" and (cursor.y, cursor.x) == (self._screen.lines - 2, 6)
 
     def asked(self) -> str:
         """Waits until a line is asked for; returns what is on the screen then."""
@@ -96,7 +102,11 @@ class Terminal:
 
     def ends(self) -> int:
         """Waits for the end of the command; returns its exit code."""
-        return int(self.until("exit code ").rpartition("exit code ")[2].split()[0])
+        said = self._wait(
+            lambda: "exit code " in self.text() and not self._screen.cursor.x, "a whole line of the exit code"
+        )
+        self._running = False
+        return int(said.rpartition("exit code ")[2].split()[0])
 
     def close(self) -> None:
         """Closes it."""
