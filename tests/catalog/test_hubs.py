@@ -66,11 +66,8 @@ def test_entry_reads_a_copy_and_resumes(entry, tmp_path):
     assert_shows(again[0], features, rows[2:4])
 
 
-@pytest.mark.parametrize(
-    "entry",
-    [pytest.param(entry, marks=() if index % 9 == 0 else pytest.mark.slow) for index, entry in enumerate(RECORDINGS)],
-    ids=lambda entry: entry.name,
-)
+@pytest.mark.every(9)
+@pytest.mark.parametrize("entry", RECORDINGS, ids=lambda entry: entry.name)
 def test_recording_shows_a_copy_and_resumes(entry, tmp_path):
     path, episodes = write_minari(entry, tmp_path / "minari")
     env = entry.make(path=path, on_missing="repeat")

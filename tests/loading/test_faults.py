@@ -105,6 +105,7 @@ def test_data_goes_on_at_its_next_unread_minibatch(num_slots, epochs):
     killed.close()
 
 
+@pytest.mark.every(5)
 @pytest.mark.parametrize("mode", ["delayed", "split"])
 @pytest.mark.parametrize("episode", ["pass", "batch", None])
 @pytest.mark.parametrize("kill_at", [0, 3, 4, 5, 6, 7])

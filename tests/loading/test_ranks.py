@@ -218,6 +218,7 @@ def test_a_tfds_source_over_ranks(tfds_source):
         assert set(Counter(seen).values()) <= times and set(seen) == set(range(23))
 
 
+@pytest.mark.every(5)
 @pytest.mark.parametrize("num_workers", [1, 2])
 @pytest.mark.parametrize("uneven", ["cycle", "pad", "stop"])
 @pytest.mark.parametrize("kind", ["shuffled columns", "loader", "shuffled stream"])
@@ -368,6 +369,7 @@ def check_rest(env, before, after, taken, passes, replay=False):
     close(new)
 
 
+@pytest.mark.every(5)
 @pytest.mark.parametrize("replay", [False, True])
 @pytest.mark.parametrize(
     ("kind", "mode"),
@@ -388,6 +390,7 @@ def test_other_episodes_go_on_too(kind, options):
         check_rest(make(kind, epochs=2, **options), (2, 4, 0), (1, 3, 0), taken, 2)
 
 
+@pytest.mark.every(5)
 @pytest.mark.parametrize(
     ("kind", "mode"),
     [(kind, "joint") for kind in (*SIZED, *UNSIZED)] + [("shuffled columns", "split"), ("shuffled stream", "split")],

@@ -52,6 +52,7 @@ def test_the_same_timesteps_wherever_a_stage_runs(alone, num_workers):
     loader.close()
 
 
+@pytest.mark.every(5)
 @pytest.mark.parametrize(("before", "after"), [(0, 1), (1, 0), (1, 2)])
 @pytest.mark.parametrize("stop", [1, 2, 7, 33, 50, 89])
 def test_a_state_goes_on_exactly(alone, before, after, stop):
@@ -71,6 +72,7 @@ def test_a_state_goes_on_exactly(alone, before, after, stop):
     loader.close()
 
 
+@pytest.mark.every(7)
 @pytest.mark.parametrize("num_workers", [0, 1])
 @pytest.mark.parametrize("answered", [False, True])
 @pytest.mark.parametrize("stop", [1, 2, 9, 28, 53])

@@ -110,6 +110,7 @@ def test_every_way_to_start_a_process(alone, context):
     loader.close()
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize(("before", "after"), [(0, 2), (2, 0), (2, 1), (1, 1)])
 @pytest.mark.parametrize("stop", [1, 7, 33, 119])
 def test_a_state_goes_on_exactly_under_any_number_of_workers(alone, before, after, stop):
@@ -125,6 +126,7 @@ def test_a_state_goes_on_exactly_under_any_number_of_workers(alone, before, afte
     resumed.close()
 
 
+@pytest.mark.every(7)
 @pytest.mark.parametrize("num_workers", [0, 1, 2])
 @pytest.mark.parametrize("answered", [False, True])
 @pytest.mark.parametrize("stop", [1, 2, 9, 28, 53])
