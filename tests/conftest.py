@@ -1,12 +1,16 @@
 """What all tests have in common."""
 
 import os
+import signal
 from collections import Counter
 
 import pytest
 
 # As many tests run as there are cores: threads of torch beside them would wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A shell has what it starts in the background ignore Ctrl-C, and so what that starts; the tests send it to many.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
