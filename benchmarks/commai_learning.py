@@ -4,8 +4,8 @@ For each task a `RecurrentPPO` with its default settings is trained by `Trainer.
 alone, and looked at before, and every 20 seconds of processor time: 32 new conversations with other seeds, the likeliest
 answer each time, no learning (given up after 2,000 symbols without a solved instance). The criterion is the Challenge's: an
 instance is solved by ten right answers in a row within its soft limit (where a task has a single question: by the right
-answer), a task by five solved instances one after the other. Training ends when all 32 conversations meet it, or the time is
-over.
+answer), a task by five solved instances one after the other. Training ends when all 32 conversations meet it and have
+solved 95 % of their instances, or the time is over.
 
 Writes results.json, results.md and a picture of the curves into --out. Tasks that are in results.json are left out, so that
 a run that was stopped goes on.

@@ -22,7 +22,7 @@ class CommAIDataModule(ExperienceDataModule):
       mode: `"bit"` (CommAI-env's) or `"byte"` (the Challenge's); by default that of the preset.
       num_envs: conversations in a slot, B.
       scramble: words are said, and heard, as invented ones.
-      env_options: what else `CommAIEnv` takes, such as `{instructions: true}`.
+      env_options: what else `CommAIEnv` takes, such as `{instructions: true}`, for agents that read texts.
       num_steps: T: a training step gets T symbols of each conversation.
       steps_per_epoch: training steps an epoch.
       eval_steps: steps of a conversation in validation and testing.

@@ -11,7 +11,7 @@ from aexp_torch.commai.configuration import scheduler_maker
 from aexp_torch.commai.results import Results, TaskResults
 from aexp_torch.commai.serializers import Mode, Serializer, rules_for
 from aexp_torch.commai.sessions import Sessions
-from aexp_torch.errors import SpecError
+from aexp_torch.errors import EndOfStream, SpecError
 
 __all__ = ["Conversation"]
 
@@ -23,7 +23,8 @@ class Conversation:
 
     Args:
       config: as for CommAIEnv.
-      mode: `"bit"`: symbols are `"0"` and `"1"`, eight for a character; `"byte"`: one character each.
+      mode: `"bit"`: symbols are `"0"` and `"1"`, eight for a character; `"byte"`: one character each; None: as the tasks
+        were made for.
       seed: of everything that is drawn.
       max_reward_per_task: what all instances of a task may earn together; None for no limit.
       on_task: called with the class name of a task when an instance begins.
@@ -35,7 +36,7 @@ class Conversation:
     def __init__(
         self,
         config: str | Path | Mapping[str, Any],
-        mode: Mode = "bit",
+        mode: Mode | None = None,
         seed: int = 0,
         max_reward_per_task: float | None = None,
         on_task: Callable[[str], Any] | None = None,
@@ -78,9 +79,14 @@ class Conversation:
         byte mode it is a number always.
 
         Raises:
-          SpecError: a symbol that is none.
+          SpecError: a symbol that is none, or one before the environment has spoken.
+          EndOfStream: the scheduler has no more tasks.
         """
-        heard = None if symbol is None and not self._begun else self._checked(symbol)
+        if self.over:
+            raise EndOfStream("commai: expected no symbol after the last task, the conversation is over.")
+        if not self._begun and symbol is not None:
+            raise SpecError(f"commai: expected None at the beginning, as the environment speaks first, got {symbol!r}.")
+        heard = self._checked(symbol) if self._begun else None
         self._begun = True
         if self._bits:
             return self._next_bit(heard)

@@ -41,8 +41,10 @@ class CommAIEnv(Env):
     scheduler that runs out of tasks ends its lane (LAST, terminated), which begins again, and `max_episode_steps` cuts all
     lanes off (LAST, truncated). In bit mode LAST is the last bit of a character.
 
-    One space stands between two instances, two after a time-out without a word, as in the first CommAI-env; micro-tasks have
-    none. Some defects of the originals are mended, unless `compat` is set. With it, in both modes:
+    One space stands between two instances, two after a time-out without a word in bit mode, as in the first CommAI-env; none
+    in micro-tasks, `"nano"`, `"small_comp"` and `"lookup"`, nor in byte mode after a time-out without a word.
+
+    Some defects of the originals are mended, unless `compat` is set. With it, in both modes:
 
     - What is said while the feedback is spoken still counts, and in bit mode what ends in the step of the time-out (in
       byte mode it always does): that may turn the reward, and who speaks all the time may never hear the end.
@@ -69,7 +71,7 @@ class CommAIEnv(Env):
       mode: `"bit"`, CommAI-env's: eight steps for a character; `"byte"`, the Challenge's: one step, and a reward in any.
         The default is `"byte"` where there is a task of the Challenge, else `"bit"`.
       num_envs: number of lanes B.
-      max_reward_per_task: what a lane can earn in all instances of a task; None for no limit.
+      max_reward_per_task: what a lane can earn in all instances of a task, until it begins again; None for no limit.
       scramble: words are said, and heard, as invented ones, so that English is of no help; each lane has its own.
       serializer: of bit mode: `"standard"`; `"identity"`: a character is one symbol, and one step, as the later tasks need
         it. None: `"identity"` for their presets, else `"standard"`.
@@ -113,12 +115,14 @@ class CommAIEnv(Env):
         super().__init__(name, **options)
         if not isinstance(num_envs, int) or num_envs < 1:
             raise SpecError(f"CommAIEnv: expected num_envs of at least 1, got {num_envs!r}.")
+        if max_reward_per_task is not None and not max_reward_per_task >= 0:
+            raise SpecError(f"CommAIEnv: expected max_reward_per_task of at least 0, got {max_reward_per_task!r}.")
         if max_episode_steps is not None and max_episode_steps < 1:
             raise SpecError(f"CommAIEnv: expected max_episode_steps of at least 1, got {max_episode_steps!r}.")
         if render_mode not in ("ansi", None):
             raise SpecError(f"CommAIEnv: expected render_mode 'ansi' or None, got {render_mode!r}.")
         self.config, self.num_envs = config, num_envs
-        self.given_mode, self.serializer, self.test_mode, self.compat = mode, serializer, test_mode, compat
+        self.serializer, self.test_mode, self.compat = serializer, test_mode, compat
         self.mode, self._rules = rules_for(config, mode, serializer, compat)  # says now what does not fit
         self._in_bits = self._rules.steps > 1
         self.max_reward_per_task, self.scramble = max_reward_per_task, scramble
@@ -176,7 +180,7 @@ class CommAIEnv(Env):
         self._answer: list[Tensor] = []  # bits heard while a symbol is being said
         self._over = np.zeros(self.num_envs, bool)
         self._steps, self._cut = 0, False
-        self._last_symbols = None if self.render_mode is None else LastSymbols(self.num_envs)
+        self._forget_symbols()
 
     def _note_instruction(self, lane: int, name: str) -> None:
         text = self._sessions.channels.pending(lane) if self._sessions.tasks[lane].instructs else b""
@@ -264,6 +268,9 @@ class CommAIEnv(Env):
             return {"symbol": symbol, "text:instruction": from_numpy(self._instruction)}
         return {"symbol": symbol}
 
+    def _forget_symbols(self) -> None:
+        self._last_symbols = None if self.render_mode is None else LastSymbols(self.num_envs)
+
     def render(self, lane: int = 0, length: int = 300) -> str:
         """Returns the end of a conversation as text, one column for a character.
 
@@ -304,3 +311,4 @@ class CommAIEnv(Env):
         for name in KEPT:
             setattr(self, f"_{name}", state[name].numpy().copy())
         self._prepare(self._said)
+        self._forget_symbols()

@@ -38,9 +38,12 @@ TABLES = range(1, 9)  # of the preset "lookup"
 COMPOSED_FROM, LAST = 5_000, 1_000_000  # instances
 
 
-def _config(classes: dict[str, str], scheduler: str, world_for: str = "", **arguments: Any) -> dict[str, Any]:
+def _config(classes: dict[str, str], scheduler: str, world_for: str | None = None, **arguments: Any) -> dict[str, Any]:
     """Returns a configuration; tasks whose path has `world_for` in it share a world."""
-    tasks = {name: {"type": path, **({"world": "gw"} if world_for in path else {})} for name, path in classes.items()}
+    shared = {"world": "gw"}
+    tasks = {
+        name: {"type": path, **(shared if world_for and world_for in path else {})} for name, path in classes.items()
+    }
     return {
         "worlds": {"gw": {"type": "worlds.grid_world.GridWorld"}},
         "tasks": tasks,
@@ -50,7 +53,7 @@ def _config(classes: dict[str, str], scheduler: str, world_for: str = "", **argu
 
 def _commai() -> dict[str, Any]:
     classes = {name: f"tasks.competition.{module}.{name}" for module, names in COMMAI.items() for name in names.split()}
-    return _config(classes, "RandomTaskScheduler")
+    return _config(classes, "RandomTaskScheduler", "competition")
 
 
 def _micro_classes() -> dict[str, str]:
@@ -69,11 +72,11 @@ def _mini_classes() -> dict[str, str]:
 
 
 def _micro() -> dict[str, Any]:
-    return _config(_micro_classes(), "RandomTaskScheduler", "challenge_mini")
+    return _config(_micro_classes(), "RandomTaskScheduler")
 
 
 def _mini() -> dict[str, Any]:
-    return _config(_mini_classes(), "RandomTaskScheduler")
+    return _config(_mini_classes(), "RandomTaskScheduler", "challenge_mini")
 
 
 def _challenge() -> dict[str, Any]:

@@ -69,7 +69,7 @@ class RemoteLearner:
                 raise SpecError(
                     f"RemoteLearner: expected a command that starts, {command!r} does not: {error}."
                 ) from error
-        hello = self._receive("'hello'")
+        hello = self._received("'hello'")
         if hello != b"hello":
             raise FeedbackError(f"RemoteLearner: expected 'hello' as the first message, got {hello!r}.")
 
@@ -84,7 +84,7 @@ class RemoteLearner:
     def next(self, symbol: str) -> str:
         """Sends a symbol, and returns the answer to it."""
         self._send(symbol.encode())
-        answer = self._receive("an answer")
+        answer = self._received("an answer")
         with contextlib.suppress(UnicodeDecodeError):
             text = answer.decode()
             if len(text) == 1:
@@ -94,24 +94,24 @@ class RemoteLearner:
         raise FeedbackError(f"RemoteLearner: expected one symbol as the answer to {symbol!r}, got {answer!r}.")
 
     def _send(self, message: bytes) -> None:
-        if not self._socket.poll(int(self._timeout * 1000), self._zmq.POLLOUT):
-            raise FeedbackError(
-                f"RemoteLearner: expected a learner that takes messages, none did for {self._timeout} s. Is it running?"
-            )
+        self._wait(self._zmq.POLLOUT, "a learner that takes messages")
         self._socket.send(message)
 
-    def _receive(self, what: str) -> bytes:
+    def _received(self, what: str) -> bytes:
+        self._wait(self._zmq.POLLIN, what)
+        message = self._socket.recv()
+        if self._socket.getsockopt(self._zmq.RCVMORE):
+            raise FeedbackError(
+                f"RemoteLearner: expected {what} in a message of one part, got several, the first {message!r}."
+            )
+        return message
+
+    def _wait(self, event: int, what: str) -> None:
+        """Waits until something can be sent, or was received."""
         until = time.monotonic() + self._timeout
-        while True:
-            if self._socket.poll(LOOK):
-                message = self._socket.recv()
-                if self._socket.getsockopt(self._zmq.RCVMORE):
-                    raise FeedbackError(
-                        f"RemoteLearner: expected {what} in a message of one part, got several, the first {message!r}."
-                    )
-                return message
+        while not self._socket.poll(LOOK, event):
             ended = None if self._process is None else self._process.poll()
-            if ended is not None and not self._socket.poll(LOOK):
+            if ended is not None and not self._socket.poll(LOOK, event):
                 raise FeedbackError(
                     f"RemoteLearner: expected {what}, the learner that was started has ended with exit code {ended}."
                 )
@@ -125,17 +125,14 @@ class RemoteLearner:
         """Closes the socket, and ends the process that was started."""
         self._socket.close()
         self._context.term()
-        if self._process is not None:
-            self._end(signal.SIGTERM)
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # none is left
+                os.killpg(process.pid, number)  # and those that it has started
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(GRACE)
-            self._end(signal.SIGKILL)
-            self._process.wait()
-
-    def _end(self, number: int) -> None:
-        """Sends a signal to the process that was started, and to those that it has started."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # none is left
-            os.killpg(self._process.pid, number)
+                process.wait(GRACE)
 
     def __enter__(self) -> "RemoteLearner":
         return self

@@ -28,7 +28,7 @@ def run(
     config: str | Path | Mapping[str, Any],
     learner: Any,
     *,
-    mode: Mode = "bit",
+    mode: Mode | None = None,
     max_steps: int | None = None,
     on_task: Callable[[str], Any] | None = None,
     seed: int = 0,
@@ -43,7 +43,7 @@ def run(
       config: as for CommAIEnv.
       learner: an object with `next(symbol)` and `reward(r)`, a class of such, or the dotted path of one. While it has a
         true `test_mode`, an IntervalTaskScheduler takes its tests.
-      mode: "bit" or "byte".
+      mode: "bit" or "byte"; None: as the tasks were made for.
       max_steps: ends the session; None: the scheduler does.
       on_task: called with the class name of a task when an instance begins.
       scramble: words are said, and heard, as invented ones.

@@ -18,8 +18,7 @@ class Scrambler:
     """Replaces words by invented ones of the same length, always the same for a word, and back.
 
     Args:
-      rng: invents words.
-      readable: vowels and consonants take turns; otherwise letters do not repeat.
+      rng: invents words, in which vowels and consonants take turns.
 
     >>> scrambler = Scrambler(random.Random(1))
     >>> said = scrambler.scramble("Repeat cat.")
@@ -27,8 +26,8 @@ class Scrambler:
     (11, 'Repeat cat.')
     """
 
-    def __init__(self, rng: random.Random, readable: bool = True):
-        self._rng, self._readable = rng, readable
+    def __init__(self, rng: random.Random):
+        self._rng = rng
         self.invented: dict[str, str] = {}  # in both directions
 
     def scramble(self, text: str) -> str:
@@ -54,11 +53,8 @@ class Scrambler:
 
     def _invent(self, length: int) -> str:
         for _ in range(MOST_TRIES):
-            if self._readable:
-                sorts = self._rng.sample((VOWELS, CONSONANTS), 2)
-                word = "".join(self._rng.choice(sorts[place % 2]) for place in range(length))
-            else:
-                word = "".join(self._rng.sample(string.ascii_lowercase, min(length, 26)))
+            sorts = self._rng.sample((VOWELS, CONSONANTS), 2)
+            word = "".join(self._rng.choice(sorts[place % 2]) for place in range(length))
             if word not in self.invented:
                 break
         return word

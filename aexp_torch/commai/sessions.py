@@ -60,7 +60,7 @@ class Rules:
       steps: the environment's steps for one symbol.
       encoding: of texts.
       appends: messages queue.
-      hears_after_end: what is said while the feedback is spoken still counts.
+      hears_after_end: what is said while the feedback is spoken is heard; with `defects_of` it still counts, too.
       switches_at_once: an instance that ends without a word is followed by the next in the same step.
       defects_of: the original whose defects are kept: "commai" for CommAI-env as it was first published, "challenge" for the
         General AI Challenge, None for neither. What that means is told at CommAIEnv.
@@ -385,6 +385,7 @@ class Sessions:
         self._blots[lane] = task.blots
         self.channels.quiet[lane] = ord(task.default_output)
         self.listen(lane, task.hears)
+        self._deadline[lane] = NEVER  # not that of the one before
         task.start()
         self._deadline[lane] = task.max_time
         self.results.begin(name)
@@ -403,13 +404,17 @@ class Sessions:
 
     def say(self, lane: int, text: str, priority: int = 1) -> None:
         """Says something; nothing that would begin when the time is over, so that it can end."""
+        self._say(lane, self._scrambled(lane, text), priority)
+
+    def _say(self, lane: int, text: str, priority: int = 1) -> None:
         waiting = self.channels.waiting(lane) * self.rules.steps if self.rules.appends else 0
         late = self.time[lane] + waiting >= self._deadline[lane] and lane != self._timing_out
         late = late and self.rules.defects_of is None
-        if self._scramblers:
-            text = self._scramblers[lane].scramble(text)
         if not late or self._ended[lane]:
             self.channels.say(lane, self._encoded(lane, text), priority, bool(self._shifted[lane]))
+
+    def _scrambled(self, lane: int, text: str) -> str:
+        return self._scramblers[lane].scramble(text) if self._scramblers else text
 
     def _encoded(self, lane: int, text: str) -> bytes:
         try:
@@ -443,10 +448,8 @@ class Sessions:
 
         The task is not asked before `least` symbols of the answer were heard.
         """
-        if feedback and self._scramblers:  # whose words do not go from one to the other
-            self.say(lane, feedback)
-            feedback = ""
-        self.say(lane, feedback + question)
+        # no word goes from one to the other
+        self._say(lane, self._scrambled(lane, feedback) + self._scrambled(lane, question))
         self.channels.forget(lane)
         self.to_wait[lane], self._least[lane] = len(question), least
         self.drills.stop(lane)

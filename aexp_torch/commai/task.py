@@ -18,7 +18,7 @@ class Task:
 
     Attributes:
       max_time: steps (bits in bit mode) after which an instance times out. Nothing new is said from then on.
-      hears: the symbols at which `hear` is called; None: every symbol.
+      hears: the symbols at which `hear` is called; None: every symbol. With a world it is called at periods, too.
       blots: what the learner says while the environment speaks is a space in what was heard.
       needs_world: made with the world as its argument; `look` is called whenever that changes.
       patient: hears while the environment speaks; otherwise that is punished, and not heard.

@@ -21,6 +21,7 @@ __all__ = [
 POSITIVE = ("good job.", "bravo.", "congratulations.", "nice work.", "correct.")
 NEGATIVE = ("wrong!", "wrong.", "you failed!", "incorrect.")
 TIME_OUT = ("time is out!", "sorry, time is out!", "too bad, time out!")
+LONGEST_NUMBER = 18  # digits
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -30,10 +31,10 @@ def number(rng: random.Random, value: int) -> str:
 
 
 def number_in(text: str) -> int | None:
-    """Returns the number that a word or digits say; None where it is neither."""
+    """Returns the number that a word or up to 18 digits say; None where it is neither."""
     if text in NUMBERS:
         return NUMBERS.index(text)
-    return int(text) if text.isascii() and text.isdigit() else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER else None
 
 
 def with_article(noun: str) -> str:

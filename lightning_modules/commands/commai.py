@@ -32,7 +32,8 @@ __all__ = ["add_arguments", "run"]
 HUMANS = [name for name in human.__all__ if name.endswith("HumanLearner")]
 HOMES = [f"aexp_torch.commai.{module}" for module in ("learners", "human", "remote")]
 MOST_REWARD = {"bit": 10.0, "byte": None}  # for all instances of a task, as in the originals
-TERMINATED = 143
+ENDED_BY_SIGNAL = 128  # and its number, as shells have it
+ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -106,21 +107,21 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     title = f"{Path(arguments.config).stem} · {mode} mode · seed {seed}"
     view = kind(console, conversation, title, arguments.time_delay, arguments.show_world)
     conversation.sessions.on_task = lambda lane, task: view.begin(task)
-    learner = _made(wanted, arguments, conversation, console)
-    start = time.monotonic()
-    try:
-        with _terminated():
+    with _terminated():
+        learner = _made(wanted, arguments, conversation, console)
+        start = time.monotonic()
+        try:
             view.show(learner, arguments.max_steps)
-    except EOFError:
-        pass  # the person has nothing more to say
-    except (AexpError, BrokenPipeError):
-        raise
-    except Exception as error:
-        _tell_where(error)
-    finally:
-        if callable(getattr(learner, "close", None)):
-            learner.close()
-        _write(conversation, arguments, time.monotonic() - start, console)
+        except EOFError:
+            pass  # the person has nothing more to say
+        except (AexpError, BrokenPipeError):
+            raise
+        except Exception as error:
+            _tell_where(error)
+        finally:
+            if callable(getattr(learner, "close", None)):
+                learner.close()
+            _write(conversation, arguments, time.monotonic() - start, console)
     return 0
 
 
@@ -195,31 +196,35 @@ def _tell_where(error: Exception) -> NoReturn:
 
 @contextmanager
 def _terminated() -> Iterator[None]:
-    """Within, a process that is told to end ends by an exception."""
+    """Within, a process that is told to end, or whose terminal is closed, ends by an exception."""
 
-    def end(*_: Any) -> NoReturn:
-        raise SystemExit(TERMINATED)
+    def end(number: int, _: Any) -> NoReturn:
+        raise SystemExit(ENDED_BY_SIGNAL + number)
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = {number: signal.signal(number, end) for number in ENDINGS if signal.getsignal(number) is signal.SIG_DFL}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _write(conversation: Conversation, arguments: argparse.Namespace, seconds: float, console: Console) -> None:
     results, symbols, output = conversation.so_far(), unit(conversation), arguments.output
     if not results.steps:
         return
-    if output == "-":
-        console.print(results.text(), end="", markup=False, highlight=False, soft_wrap=True)
-    else:
+    if output != "-":
         Path(output).write_text(results.text())
-        console.print(_table(results, symbols))
-        rate = f"{results.steps:,} {symbols} in {seconds:.1f} s, reward {results.reward:,.10g}; results in {output}"
-        console.print(rate, markup=False, highlight=False, soft_wrap=True)
-    if arguments.curves:
+    drawn = arguments.curves and any(task.finished for task in results.tasks.values())
+    if drawn:
         write_curves(results, arguments.curves)
+    if output == "-":  # the terminal may be gone: what is printed comes last
+        console.print(results.text(), end="", markup=False, highlight=False, soft_wrap=True)
+        return
+    console.print(_table(results, symbols))
+    rate = f"{results.steps:,} {symbols} in {seconds:.1f} s, reward {results.reward:,.10g}; results in {output}"
+    rate += f"; no curves in {arguments.curves}, as no instance has ended" if arguments.curves and not drawn else ""
+    console.print(rate, markup=False, highlight=False, soft_wrap=True)
 
 
 def _table(results: Results, symbols: str) -> Table:

@@ -112,6 +112,10 @@ class Watched:
     def __init__(self, learner: Any, view: "LinesView | _Conversing"):
         self._learner, self._view, self._rewarded = learner, view, rewarded(learner)
 
+    def __getattr__(self, name: str) -> Any:
+        """Returns what else the learner has, like `test_mode`."""
+        return getattr(self._learner, name)
+
     def try_reward(self, reward: float | None) -> None:
         """Passes a reward on."""
         self._view.rewarded(reward)

@@ -12,6 +12,7 @@ from aexp_torch.commai.schedulers import SequentialTaskScheduler
 from aexp_torch.commai.sessions import BITS, Rules, Sessions
 from aexp_torch.commai.tasks import counting, navigation, objects, repetition
 from aexp_torch.commai.tasks.baskets import BASKETS
+from aexp_torch.commai.words import number_in
 from tests.commai.solvers import SAY, SOLVERS, Player, until
 
 POS = r"(good job|bravo|congratulations|nice work|correct)\."
@@ -183,6 +184,20 @@ def is_about_turn(instance: Instance) -> bool:
     """Looking back takes longer than there is time: the world says what it has done, and does not hear meanwhile."""
     found = re.match(r"Look to the (\w+), you are currently facing (\w+)\.", instance.environment)
     return {found[1], found[2]} in ({"north", "south"}, {"east", "west"}) if found else False
+
+
+def test_numbers():
+    assert (number_in("12"), number_in("three")) == (12, 3)
+    assert [number_in(text) for text in ("9" * 5000, "one hundred", "-1", "\u0663", "")] == [None] * 5
+
+
+@pytest.mark.parametrize(
+    "preset, in_world",
+    [("commai", 39), ("micro", 0), ("mini", 6), ("challenge", 6), ("nano", 0), ("small_comp", 0), ("lookup", 0)],
+)
+def test_only_tasks_of_the_world_have_one(preset, in_world):
+    """Where there is none, nobody sees anything."""
+    assert sum(task.world is not None for task in scheduler_maker(preset)().tasks) == in_world
 
 
 def test_all_are_here():

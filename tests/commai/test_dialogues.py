@@ -2,14 +2,14 @@
 
 import re
 
-import numpy as np
 import pytest
 import torch
 
 from aexp_torch.commai import BaseLearner, CommAIEnv, Task, run
 from aexp_torch.commai.grid_world import GridWorld
-from aexp_torch.commai.sessions import BYTES
-from aexp_torch.commai.tasks import counting, micro, mini, navigation, objects, repetition
+from aexp_torch.commai.schedulers import SequentialTaskScheduler
+from aexp_torch.commai.sessions import BITS, BYTES, Sessions
+from aexp_torch.commai.tasks import counting, navigation, objects, repetition
 from tests.commai.dialogues import replay, sessions, talk
 
 
@@ -323,6 +323,46 @@ COMMANDS = [
 ]
 
 
+class SaysTwice(Task):
+    """Has more to say at the beginning than fits into the time of the task before."""
+
+    max_time, hears, separator = 100, b"", False
+
+    def start(self):
+        self.say("one. ")
+        self.say("two. ")
+
+
+class Short(Task):
+    max_time, hears, separator = 4, b"", False
+
+    def start(self):
+        self.say("go.")
+
+
+def test_a_beginning_has_the_time_of_its_own_task():
+    talks = Sessions([SequentialTaskScheduler([Short(), SaysTwice()])], BYTES, [0])
+    said, _ = talk(talks, "", 14)
+    assert said == "go. one. two. "
+
+
+@pytest.mark.parametrize("rules", [BITS, BYTES])
+def test_feedback_and_question_are_scrambled_one_by_one(rules):
+    class Asks(Task):
+        max_time = 10_000
+
+        def start(self):
+            self.say("x")
+
+        def hear(self, text):
+            self.sessions.ask(self.lane, "cd", "ab")
+
+    talks = sessions(Asks, rules=rules, scrambles=True)
+    said, _ = talk(talks, " .", 8)
+    words = talks._scramblers[0].invented
+    assert said[1:].strip() == words["ab"] + words["cd"]
+
+
 def test_what_the_world_replies():
     """A reply begins with the symbol after the period."""
     learner, environment = " " * 4, "go. "
@@ -336,37 +376,3 @@ def test_what_the_world_replies():
     assert task.world.position == (0, 1)
     assert task.world.inventory == {"beet": 1, "onion": -1}  # nobody counts before something is given
     assert task.world.given == {"onion": 1}
-
-
-def failures(kind) -> int:
-    """Returns after how many wrong answers an instance has failed."""
-    talks = sessions(kind, 1, BYTES)
-    symbol, _ = talks.step(None)
-    wrong = 0
-    while not talks.results.tasks[kind.__name__].finished:
-        its_turn = kind.hears is None or (talks.channels.is_silent(0) and talks.to_wait[0] <= 1)
-        symbol, reward = talks.step(np.array([ord("." if kind.hears else "\1") if its_turn else ord(" ")], np.uint8))
-        wrong += int(reward[0] < 0)
-    assert not talks.results.tasks[kind.__name__].solved
-    return wrong
-
-
-@pytest.mark.parametrize(
-    "kind, questions",
-    [
-        *[(micro.Micro1Task, 243), (micro.Micro2Task, 157), (micro.Micro4Task, 105), (micro.Micro14Task, 105)],
-        *[(micro.Micro7Sub1Task, 105), (micro.Micro19Task, 157), (micro.Micro20Task, 157)],
-    ],
-)
-def test_how_many_questions_an_always_wrong_learner_gets(kind, questions):
-    assert failures(kind) == questions
-
-
-def test_mini():
-    talks = sessions(lambda: mini.TaskSet2(), 4, BYTES)
-    talks.step(None)
-    question = talks.channels._out[0, : talks.channels.tail[0]].tobytes().decode()
-    answer = talks.tasks[0].answer
-    said, rewards = talk(sessions(lambda: mini.TaskSet2(), 4, BYTES), " " * len(question) + answer, len(question) + 60)
-    assert said.startswith(question)
-    assert rewards.strip("0 ") == "+"

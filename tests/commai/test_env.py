@@ -8,7 +8,7 @@ from aexp_torch.commai import CommAIEnv, Conversation, run
 from aexp_torch.commai.configuration import scheduler_maker
 from aexp_torch.commai.learners import SampleMemorizingLearner, SampleRepeatingLearner, SampleSilentLearner
 from aexp_torch.commai.sessions import BITS, BYTES, Sessions
-from aexp_torch.errors import SpecError
+from aexp_torch.errors import EndOfStream, SpecError
 from aexp_torch.testing import check_env
 
 PRESETS = [("commai", "bit"), ("commai", "byte"), ("micro", "byte"), ("mini", "byte"), ("challenge", "byte")]
@@ -64,8 +64,22 @@ def test_bits_are_those_of_the_symbols():
 def test_bits_may_be_numbers():
     one, other = Conversation("commai", "bit"), Conversation("commai", "bit")
     bits = np.random.default_rng(0).integers(0, 2, 4000)
+    assert one.next(None) == other.next(None)
     said = [one.next(str(bit)) for bit in bits[:2000]] + [one.next(int(bit)) for bit in bits[2000:]]
     assert said == [other.next(bit) for bit in bits]
+
+
+def test_a_conversation_has_a_beginning_and_an_end():
+    task = {"type": "tasks.challenge.round1.challenge_micro.Micro1Task"}
+    scheduler = {"type": "core.scheduler.ConsecutiveTaskScheduler", "args": {"tasks": ["one"], "success_threshold": 1}}
+    one = Conversation({"worlds": {}, "tasks": {"one": task}, "scheduler": scheduler}, "byte")
+    with pytest.raises(SpecError, match="expected None at the beginning, as the environment speaks first, got ' '"):
+        one.next(" ")
+    said, _ = one.next(None)
+    while not one.over:
+        said, _ = one.next(" ")
+    with pytest.raises(EndOfStream, match="the conversation is over"):
+        one.next(" ")
 
 
 def test_rewards_come_as_in_the_originals():
@@ -162,26 +176,13 @@ class Says:
         return self.symbol
 
 
-def test_wrong_files_and_arguments(tmp_path):
-    (tmp_path / "broken.json").write_text("{")
-    (tmp_path / "empty.json").write_text("{}")
-    (tmp_path / "config.toml").write_text("")
-    (tmp_path / "raises.py").write_text("raise ValueError('no')")
-    (tmp_path / "nothing.py").write_text("")
-    for name, message in {
-        "broken.json": "expected JSON",
-        "empty.json": "expected worlds, tasks, scheduler",
-        "config.toml": "ends in .json or .py",
-        "raises.py": "to be imported, ValueError: no",
-        "nothing.py": "a function create_tasks",
-        "absent.json": "expected a configuration: a file, one of the presets",
-    }.items():
-        with pytest.raises(SpecError, match=message):
-            CommAIEnv(tmp_path / name)
+def test_wrong_arguments(tmp_path):
     with pytest.raises(SpecError, match="mode 'bit' or 'byte'"):
         CommAIEnv("mini", "word")
     with pytest.raises(SpecError, match="num_envs of at least 1"):
         CommAIEnv("mini", num_envs=0)
+    with pytest.raises(SpecError, match="max_reward_per_task of at least 0, got -1"):
+        CommAIEnv("mini", max_reward_per_task=-1)
     for symbol, mode in (("2", "bit"), ("ab", "byte"), ("\u2022", "byte"), (None, "byte"), (2, "bit")):
         with pytest.raises(SpecError, match="from the learner in"):
             run("mini", Says(symbol), mode=mode, max_steps=50)
@@ -320,6 +321,8 @@ def test_a_conversation_is_shown_as_text():
         assert lines[0][2:] == "".join(said[lane][-100:]).rstrip() and lines[1] == "L|" + reply * 99 + reply
         assert lines[2][2:] == "".join(rewards[lane][-100:]).rstrip()
     assert len(env.render(0, length=10**6)) < 4000
+    env.load_state_dict(env.state_dict())
+    assert env.render(0) == ""  # what was said before is not known
     with pytest.raises(SpecError, match="a lane below 2, got 2"):
         env.render(2)
     with pytest.raises(SpecError, match="expected render_mode='ansi'"):

@@ -735,20 +735,3 @@ def test_a_lane_alone_goes_like_one_of_many(config):
         np.testing.assert_array_equal(expected[0][0], got[0][0])
         np.testing.assert_array_equal(expected[1][0], got[1][0])
         expected, got = alone.step(np.array([symbol])), both.step(np.array([symbol, 48], np.uint8))
-
-
-def test_random_symbols_do_no_harm():
-    """Every task of sections 9.5, 9.6 and 10, in bits, characters and bytes."""
-    rng = np.random.default_rng(0)
-    kinds = [
-        kind for kind in [*NANO, *SMALL_COMP, *LOOKUP, *REPEATING, *SAMPLE, *PENDING] if kind is not sample.UnicodeTask
-    ]
-    for rules in (BITS, CHARACTERS, BYTES):
-        lanes = [scheduler_maker(configured("tasks.micro.nano.Task0"))() for _ in kinds]
-        for scheduler, kind in zip(lanes, kinds):
-            scheduler.tasks = [made(kind)]
-        talks = Sessions(lanes, rules, range(len(lanes)))
-        talks.step(None)
-        for symbols in rng.integers(0, 256, (500, len(lanes))).astype(np.uint8):
-            talks.step(symbols)
-        assert talks.channels._out.shape[1] <= 1024

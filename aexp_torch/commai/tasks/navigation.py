@@ -24,7 +24,7 @@ __all__ = [
     "TurningTask",
 ]
 
-SAID = re.compile(r"(\w+)\.$")
+SAID = re.compile(r"(?<!\w)(\w+)\.$")
 
 
 class NavigationTask(Task):
