@@ -107,7 +107,9 @@ class Conversation:
     def _step(self, code: int | None) -> tuple[int, float | None]:
         said, reward = self.sessions.step(None if code is None else np.array([code], np.uint8))
         given = float(reward[0])
-        return int(said[0]), None if given != given else given
+        if given != given:
+            return int(said[0]), None
+        return int(said[0]), int(given) if given.is_integer() else given  # a learner may look it up, or print it
 
     def _checked(self, symbol: Any) -> str:
         if self._bits and symbol in (0, 1):

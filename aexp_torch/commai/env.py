@@ -72,7 +72,8 @@ class CommAIEnv(Env):
         The default is `"byte"` where there is a task of the Challenge, else `"bit"`.
       num_envs: number of lanes B.
       max_reward_per_task: what a lane can earn in all instances of a task, until it begins again; None for no limit.
-      scramble: words are said, and heard, as invented ones, so that English is of no help; each lane has its own.
+      scramble: words are said, and heard, as invented ones, so that English is of no help; each lane has its own. In byte
+        mode, too, where the original did nothing.
       serializer: of bit mode: `"standard"`; `"identity"`: a character is one symbol, and one step, as the later tasks need
         it. None: `"identity"` for their presets, else `"standard"`.
       test_mode: an IntervalTaskScheduler takes its tests.
@@ -170,7 +171,7 @@ class CommAIEnv(Env):
 
     def _start(self) -> None:
         lanes = range(self.num_envs)
-        seeds = [int(self.seeds(lane).generate_state(2, np.uint64)[0]) for lane in lanes]
+        seeds = [int(self.seeds(lane).generate_state(1)[0]) for lane in lanes]
         limit = float("inf") if self.max_reward_per_task is None else self.max_reward_per_task
         announce = self._note_instruction if self.instructions else None
         self._instruction = np.zeros((self.num_envs, MAX_INSTRUCTION), np.uint8)
@@ -291,10 +292,26 @@ class CommAIEnv(Env):
         self.open()
         return self._last_symbols.text(lane, length)
 
+    def _kind(self) -> dict:
+        steps = {"mode": self.mode, "steps_per_symbol": self._rules.steps}
+        return {"num_envs": self.num_envs, **steps, "scramble": self.scramble, "compat": self.compat}
+
+    def check_state(self, state: dict) -> None:
+        """Raises where a state was taken from another kind of conversations, too."""
+        super().check_state(state)
+        mine, theirs = self._kind(), state["kind"]
+        if mine != theirs:
+            other = {name: theirs[name] for name in mine if mine[name] != theirs[name]}
+            raise SpecError(
+                f"CommAIEnv.load_state_dict: expected a state of {self.name!r} with {mine}, got one with {other}. Make the"
+                " same conversations as when the state was saved."
+            )
+
     def state_dict(self) -> dict:
         """Adds the sessions, mid-word."""
         self.open()
         return super().state_dict() | {
+            "kind": self._kind(),
             "sessions": self._sessions.state_dict(),
             "answer": torch.stack([*self._answer, torch.zeros(self.num_envs, dtype=torch.uint8)])[:-1],
             "steps": self._steps,

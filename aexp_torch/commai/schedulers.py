@@ -40,11 +40,11 @@ class Scheduler:
             )
         self.tasks = list(tasks)
 
-    def _count(self, name: str, value: Any) -> int:
-        """Returns a number of instances that is one."""
-        if not isinstance(value, int) or value < 1:
+    def _threshold(self, name: str, value: Any, least: int = 1) -> float:
+        """Returns a number of solved instances that is one."""
+        if not isinstance(value, int | float) or not least <= value < float("inf"):
             raise SpecError(
-                f"{type(self).__name__}: expected {name}, a number of instances of at least 1, got {reprlib.repr(value)}."
+                f"{type(self).__name__}: expected {name}, solved instances, of at least {least}, got {reprlib.repr(value)}."
             )
         return value
 
@@ -90,9 +90,9 @@ class SequentialTaskScheduler(Scheduler):
 class IncrementalTaskScheduler(Scheduler):
     """Stays with a task until it has been solved `success_threshold` times, and begins again after the last."""
 
-    def __init__(self, tasks: Sequence[Task], success_threshold: int = 2):
+    def __init__(self, tasks: Sequence[Task], success_threshold: float = 2):
         super().__init__(tasks)
-        self.success_threshold = self._count("success_threshold", success_threshold)
+        self.success_threshold = self._threshold("success_threshold", success_threshold)
         self.place, self.solved = 0, 0
 
     def next_task(self) -> Task:
@@ -115,9 +115,9 @@ class ConsecutiveTaskScheduler(Scheduler):
       repeats: begins again after the last, as the original did where UNIT_TESTS_RUNNING was set.
     """
 
-    def __init__(self, tasks: Sequence[Task], success_threshold: int = 2, repeats: bool = False):
+    def __init__(self, tasks: Sequence[Task], success_threshold: float = 2, repeats: bool = False):
         super().__init__(tasks)
-        self.success_threshold = self._count("success_threshold", success_threshold)
+        self.success_threshold = self._threshold("success_threshold", success_threshold)
         self.repeats, self.place, self.solved = bool(repeats), 0, 0
 
     def next_task(self) -> Task:
@@ -141,17 +141,17 @@ class DependenciesTaskScheduler(Scheduler):
     Args:
       tasks: all of them.
       tasks_dependencies: pairs (what is needed, task).
-      unlock_threshold: instances solved.
+      unlock_threshold: instances solved; with 0 all are unlocked.
     """
 
-    def __init__(self, tasks: Sequence[Task], tasks_dependencies: Sequence[Any] = (), unlock_threshold: int = 10):
+    def __init__(self, tasks: Sequence[Task], tasks_dependencies: Sequence[Any] = (), unlock_threshold: float = 10):
         super().__init__(tasks)
         self.needs: dict[str, set[str]] = {}
         for pair in self._pairs("tasks_dependencies", tasks_dependencies, Task):
             needed, task = map(_name, pair)
             self.needs.setdefault(task, set()).add(needed)
         self._check_order()
-        self.unlock_threshold = self._count("unlock_threshold", unlock_threshold)
+        self.unlock_threshold = self._threshold("unlock_threshold", unlock_threshold, least=0)
         self.solved: dict[str, int] = {}
         self.under_way = ""
 
@@ -185,7 +185,8 @@ class IntervalTaskScheduler(Scheduler):
 
     Args:
       tasks: all of them.
-      intervals: `(first, last)` for each, numbers of finished instances, the last one not included.
+      intervals: `(first, last)` for each, numbers of finished instances, the last one not included; together they leave no
+        gap from 0 on.
       tasks_test: of which any is taken in test mode, in which no instance counts as finished.
     """
 
@@ -197,7 +198,20 @@ class IntervalTaskScheduler(Scheduler):
             raise SpecError(
                 f"IntervalTaskScheduler: expected an interval for each of {len(tasks)} tasks, got {len(self.intervals)}."
             )
+        self._check_gaps()
         self.finished = -1
+
+    def _check_gaps(self) -> None:
+        """Raises where no task would be due before the last interval is over."""
+        covered = 0
+        for first, last in sorted(self.intervals):
+            if not covered >= first < last:
+                raise SpecError(
+                    "IntervalTaskScheduler: expected intervals (first, last), last not included, that leave no instance from"
+                    f" 0 on without a task, got {reprlib.repr(self.intervals)}, in which ({first}, {last}) is empty or comes"
+                    f" after a gap from {covered} on."
+                )
+            covered = max(covered, last)
 
     def next_task(self) -> Task:
         """Returns any task whose interval it is, or any test."""

@@ -329,7 +329,8 @@ class Sessions:
                 reward = self._book(lane, stored)
             self._close(lane, type(task).__name__)
             if self.rules.defects_of != "commai":
-                scheduler.result(solved)
+                unpaid = stored > 0 and not reward and not self.rules.appends  # which CommAI-env takes for a failure
+                scheduler.result(solved and not unpaid)
         try:
             self._begin(lane, scheduler.next_task())
         except EndOfStream:

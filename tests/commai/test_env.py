@@ -1,5 +1,7 @@
 """CommAIEnv, and what runs a learner of the originals."""
 
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -176,6 +178,89 @@ class Says:
         return self.symbol
 
 
+@pytest.mark.parametrize("other", [{"mode": "byte"}, {"num_envs": 3}, {"scramble": True}, {"compat": True}])
+def test_a_state_of_other_conversations_is_refused(other):
+    env = CommAIEnv("commai", "bit", num_envs=2)
+    env.reset()
+    (name,) = other
+    with pytest.raises(SpecError, match=f"expected a state of 'commai' with .*, got one with {{'{name}': "):
+        CommAIEnv("commai", **{"mode": "bit", "num_envs": 2, "name": env.name} | other).load_state_dict(
+            env.state_dict()
+        )
+
+
+def test_the_seed_of_a_lane_is_the_one_that_is_documented():
+    env = CommAIEnv("mini", "byte", num_envs=2, seed=5, name="talk", on_missing="repeat")
+    said = [timestep.observation["symbol"][1] for timestep, _ in zip(env, range(300))]
+    spawn_key = zlib.crc32(b"talk"), 0, 1
+    one = Conversation("mini", "byte", int(np.random.SeedSequence(5, spawn_key=spawn_key).generate_state(1)[0]))
+    assert "".join(map(chr, said)) == one.next(None)[0] + "".join(one.next("\0")[0] for _ in range(299))
+
+
+@pytest.mark.parametrize("mode", ["bit", "byte"])
+def test_learners_hear_whole_rewards_as_integers(mode):
+    class Learner(SampleRepeatingLearner):
+        heard = []
+
+        def reward(self, reward):
+            self.heard.append(reward)
+
+    run("challenge" if mode == "byte" else "commai", Learner(), mode=mode, max_steps=20_000)
+    assert set(map(type, Learner.heard)) == {int}
+
+
+def needing(threshold: float) -> dict:
+    """Returns a configuration in which turning depends on silence."""
+    tasks = {
+        "silent": {"type": "tasks.competition.repetition.BeSilentTask"},
+        "count": {"type": "tasks.competition.counting.SimpleCountingTask"},
+    }
+    arguments = {
+        "tasks": list(tasks),
+        "tasks_dependencies": [["silent", "count"]],
+        "unlock_threshold": threshold,
+    }
+    scheduler = {"type": "core.scheduler.DependenciesTaskScheduler", "args": arguments}
+    return {"worlds": {}, "tasks": tasks, "scheduler": scheduler}
+
+
+@pytest.mark.parametrize(
+    "threshold, limit, instances", [(0, None, 0), (2.0, None, 2), (1.5, None, 2), (3, 3, 3), (3, 2, 99)]
+)
+def test_what_unlocks_a_task(threshold, limit, instances):
+    """What the limit takes away does not count, as CommAI-env has it."""
+    names = []
+    run(
+        needing(threshold),
+        SampleSilentLearner,
+        mode="bit",
+        max_steps=30_000,
+        max_reward_per_task=limit,
+        on_task=names.append,
+    )
+    assert len(names) > 10
+    assert min(len(names), names.index("SimpleCountingTask") if "SimpleCountingTask" in names else 99) >= min(
+        instances, 10
+    )
+    assert ("SimpleCountingTask" in names) == (instances < 99)
+
+
+@pytest.mark.parametrize(
+    "said, fails", [(b"\xff", 0), (b"\xc3", 0), (b"\xc3 ", 0), (b"\xc3\xa9", 1), (b"\xe2\x82\xac", 1), (b"\xc3 a", 1)]
+)
+def test_letters_of_several_bytes_are_heard_once_they_are_whole(said, fails):
+    """What is none is silence."""
+    task = {"silent": {"type": "tasks.competition.repetition.BeSilentTask"}}
+    scheduler = {"type": "core.scheduler.RandomTaskScheduler", "args": {"tasks": ["silent"]}}
+    talks = Sessions([scheduler_maker({"worlds": {}, "tasks": task, "scheduler": scheduler})()], BITS, [0])
+    talks.step(None)
+    for code in said[:-1]:
+        talks.step(np.array([code], np.uint8))
+        assert not talks.tasks[0].failed
+    talks.step(np.array([said[-1]], np.uint8))
+    assert talks.tasks[0].failed == fails
+
+
 def test_wrong_arguments(tmp_path):
     with pytest.raises(SpecError, match="mode 'bit' or 'byte'"):
         CommAIEnv("mini", "word")
@@ -261,9 +346,10 @@ def test_a_scheduler_without_more_tasks_ends_its_lane(mode, num_envs):
         timestep = env.step({"symbol": torch.full((num_envs,), silence[step % len(silence)], dtype=torch.uint8)})
         assert torch.equal(timestep.first(), before.last()) and not timestep.truncated().any()
         ends, total = ends + int(timestep.last().sum()), total + float(timestep.reward.sum())
-    assert ends == total > 3 * num_envs
+    due = total - ends  # the reward of a symbol's first bit, LAST with its last
+    assert 0 <= due <= (num_envs if mode == "bit" else 0) and ends > 3 * num_envs
     results = env.results.tasks["BeSilentTask"]
-    assert results.solved == results.finished == ends and results.instances <= ends + num_envs
+    assert results.solved == results.finished == total and results.instances <= total + num_envs
 
 
 @pytest.mark.parametrize("mode, length, shown", [("byte", 20, 20), ("bit", 20, 23), ("bit", 23, 23)])

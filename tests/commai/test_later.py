@@ -649,6 +649,10 @@ def test_tests_are_taken_in_test_mode():
     before, after = ([name for step, name in names if low < step < high] for low, high in ((-1, 1000), (1000, 2000)))
     assert before and all(re.fullmatch(r"LookupTaskR3D\d", name) for name in before)
     assert after and all(re.fullmatch(r"FuncLookupTestTaskR3D\d_\d", name) for name in after)
+    for gaps in ([(1, 3)], [(0, 0)], [(3, 1)], [(0, 1), (3, 5)], [(0, 2), (4, 5), (1, 3)]):
+        with pytest.raises(SpecError, match=r"that leave no instance from 0 on without a task, got \["):
+            IntervalTaskScheduler([nano.Task0() for _ in gaps], gaps)
+    IntervalTaskScheduler([nano.Task0() for _ in range(3)], [(2, 5), (0, 2), (1, 3)])
     scheduler = IntervalTaskScheduler([nano.Task0()], [(0, 3)])
     scheduler.test_mode = True
     with pytest.raises(SpecError, match="expected tasks_test for test mode, there are none"):
