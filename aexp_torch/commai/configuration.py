@@ -134,14 +134,14 @@ class _Maker:
         return found
 
     def __call__(self) -> Scheduler:
-        worlds = {name: self._made(entry["type"], World) for name, entry in self._worlds.items()}
+        worlds = {name: self._made(entry["type"], World, {}) for name, entry in self._worlds.items()}
         tasks = {name: self._task(name, entry, worlds) for name, entry in self._tasks.items()}
         arguments = self._dict(self._scheduler.get("args", {}), "the scheduler's args")
         given = {
             name: self._resolved(value, tasks) if name.startswith("tasks") else value
             for name, value in arguments.items()
         }
-        return self._made(self._scheduler.get("type", ""), Scheduler, **given)
+        return self._made(self._scheduler.get("type", ""), Scheduler, given)
 
     def _task(self, name: str, entry: Mapping[str, Any], worlds: Mapping[str, World]) -> Task:
         arguments = dict(self._dict(entry.get("args", {}), f"the args of {name!r}"))
@@ -157,11 +157,11 @@ class _Maker:
                     f" {_shown(world)}."
                 )
             arguments["world"] = worlds[world]
-        task = self._made(entry["type"], Task, **arguments)
+        task = self._made(entry["type"], Task, arguments)
         _check_world(task, repr(name), self._where)
         return task
 
-    def _made(self, path: Any, kind: type, **arguments: Any) -> Any:
+    def _made(self, path: Any, kind: type, arguments: Mapping[str, Any]) -> Any:
         made = self._class(path, kind)
         try:
             return made(**arguments)

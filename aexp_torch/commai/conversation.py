@@ -1,5 +1,6 @@
 """Conversation: one session, symbol by symbol, as a learner of either original meets it."""
 
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -115,9 +116,10 @@ class Conversation:
         if self._bits and symbol in (0, 1):
             return str(int(symbol))
         if self._bits and symbol not in ("0", "1"):
-            raise SpecError(f"commai: expected '0' or '1' from the learner in bit mode, got {symbol!r}.")
+            raise SpecError(f"commai: expected '0' or '1' from the learner in bit mode, got {reprlib.repr(symbol)}.")
         if not isinstance(symbol, str) or len(symbol) != 1 or ord(symbol) > 255:
             raise SpecError(
-                f"commai: expected one character with a code below 256 from the learner in {self.mode} mode, got {symbol!r}."
+                f"commai: expected one character with a code below 256 from the learner in {self.mode} mode, got"
+                f" {reprlib.repr(symbol)}."
             )
         return symbol

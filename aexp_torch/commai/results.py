@@ -90,17 +90,18 @@ class Results:
         """
         lines = ["* General results", f"Average reward: {_number(self.reward / max(self.steps, 1))}"]
         lines += [f"Total time: {self.steps}", f"Total reward: {_number(self.reward)}"]
-        lines += self._by_task("Average reward", lambda task: task.reward / max(task.steps, 1))
-        lines += self._by_task("Total reward", lambda task: task.reward, largest_first=True)
-        lines += self._by_task("Total time", lambda task: task.steps)
-        lines += self._by_task("Number of trials", lambda task: task.instances)
+        lines += self._by_task("Average reward", lambda task: task.reward / max(task.steps, 1), lambda task: task.steps)
+        lines += self._by_task("Total reward", lambda task: task.reward, lambda task: -task.reward)
+        lines += self._by_task("Total time", lambda task: task.steps, lambda task: task.steps)
+        lines += self._by_task("Number of trials", lambda task: task.instances, lambda task: task.instances)
         return "\n".join(lines) + "\n"
 
-    def _by_task(self, what: str, of: Callable[[TaskResults], float], largest_first: bool = False) -> Iterator[str]:
+    def _by_task(
+        self, what: str, of: Callable[[TaskResults], float], order: Callable[[TaskResults], float]
+    ) -> Iterator[str]:
         yield f"* {what} per task"
-        values = {name: of(task) for name, task in self.tasks.items()}
-        for name in sorted(values, key=lambda name: values[name], reverse=largest_first):
-            yield f"{name}: {_number(values[name])}"
+        for name, task in sorted(self.tasks.items(), key=lambda item: order(item[1])):
+            yield f"{name}: {_number(of(task))}"
 
     def state_dict(self) -> dict:
         """Returns all counts and curves."""

@@ -1,5 +1,6 @@
 """Transcript: the last of a conversation in columns, one for a character: what was said, what was heard, the rewards."""
 
+import re
 from collections import deque
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ from aexp_torch.commai.sessions import BYTES, Rules
 
 __all__ = ["Instance", "Transcript"]
 
+BEYOND_ASCII = re.compile("[\x80-\xff]+")
 INSTANCES, COLUMNS = 40, 4000  # that are kept
 
 
@@ -88,6 +90,10 @@ class Transcript:
         self.time += 1
         self.instances[-1].heard += self._character(1, symbol)
 
+    def readable(self, text: str) -> str:
+        """Returns what was said or heard in as many columns, with spaces behind letters that have several bytes."""
+        return BEYOND_ASCII.sub(lambda found: _letters(found[0]), text) if self._rules.encoding == "utf-8" else text
+
     def _character(self, side: int, symbol: str) -> str:
         """Returns the character that a symbol completes."""
         if not self._in_bits:
@@ -95,3 +101,8 @@ class Transcript:
         bits = self.partial[side] + symbol
         self.partial[side] = bits if len(bits) < 8 else ""
         return chr(int(bits, 2)) if len(bits) == 8 else ""
+
+
+def _letters(characters: str) -> str:
+    """Returns what bytes say as UTF-8, where they do."""
+    return characters.encode("latin-1").decode("utf-8", "replace").ljust(len(characters))

@@ -32,6 +32,7 @@ __all__ = ["add_arguments", "run"]
 HUMANS = [name for name in human.__all__ if name.endswith("HumanLearner")]
 HOMES = [f"aexp_torch.commai.{module}" for module in ("learners", "human", "remote")]
 MOST_REWARD = {"bit": 10.0, "byte": None}  # for all instances of a task, as in the originals
+NAME, NARROW = 12, 50  # columns: of a task's name at least, of a terminal in which a table has fewer
 ENDED_BY_SIGNAL = 128  # and its number, as shells have it
 ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 
@@ -60,6 +61,7 @@ def _add_options(parser: argparse.ArgumentParser, plays: bool) -> None:
     else:
         add("-l", "--learner", metavar="CLASS", help="path.to.Learner, or one of ours: SampleRepeatingLearner")
     add("-v", "--view", metavar="VIEW", help=f"how to show it: {', '.join(VIEWS)}")
+    add("--curses", dest="view", action="store_const", const="ConsoleView", help="like --view ConsoleView")
     add("-w", "--show-world", action="store_true", help="draw the grid world")
     add("-d", "--time-delay", type=float, default=0.0, metavar="SECONDS", help="wait after every symbol")
     add(
@@ -86,7 +88,8 @@ def _add_options(parser: argparse.ArgumentParser, plays: bool) -> None:
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Runs the session; however it ends, the results are written."""
-    sys.path.insert(0, os.getcwd())  # where learners, and modules of configurations, are
+    folder = Path.cwd()  # before a learner goes elsewhere
+    sys.path.insert(0, str(folder))  # where learners, and modules of configurations, are
     _check(arguments)
     mode, _ = rules_for(arguments.config, arguments.mode, arguments.serializer, arguments.compat)
     wanted = _learner_class(arguments)
@@ -119,9 +122,12 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         except Exception as error:
             _tell_where(error)
         finally:
-            if callable(getattr(learner, "close", None)):
-                learner.close()
-            _write(conversation, arguments, time.monotonic() - start, console)
+            with _undisturbed():
+                try:
+                    _write(conversation, arguments, folder, time.monotonic() - start, console)
+                finally:
+                    if callable(getattr(learner, "close", None)):
+                        learner.close()
     return 0
 
 
@@ -133,6 +139,8 @@ def _check(arguments: argparse.Namespace) -> None:
             raise SpecError(f"--{name.replace('_', '-')}: expected more than 0, got {value}")
     if not 0 <= arguments.time_delay < 3600:
         raise SpecError(f"--time-delay: expected seconds, not less than 0, got {arguments.time_delay}")
+    if arguments.curves and arguments.curves.exists() and not arguments.curves.is_dir():
+        raise SpecError(f"--curves: expected a folder, got {str(arguments.curves)!r}")
     folder = Path(arguments.output).absolute().parent
     if arguments.output != "-" and (Path(arguments.output).is_dir() or not os.access(folder, os.W_OK)):
         raise SpecError(f"--output: expected a file that can be written, got {arguments.output!r}")
@@ -163,7 +171,8 @@ def _view_class(arguments: argparse.Namespace, human: bool, console: Console) ->
         raise SpecError(f"--view: expected one of {', '.join(VIEWS)}, got {arguments.view!r}")
     if human and not issubclass(VIEWS[name], ConversationView | VIEWS["ConsoleView"]):
         raise SpecError(f"--view: expected ConsoleView or StdInOutView, which ask for lines, got {arguments.view!r}")
-    if name == "ConsoleView" and not (console.is_terminal and (sys.stdin.isatty() or not human)):
+    full_screen = console.is_terminal and not console.is_dumb_terminal
+    if name == "ConsoleView" and not (full_screen and (sys.stdin.isatty() or not human)):
         return ConversationView
     return VIEWS[name]
 
@@ -209,31 +218,46 @@ def _terminated() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _write(conversation: Conversation, arguments: argparse.Namespace, seconds: float, console: Console) -> None:
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Within, nothing ends the process: what is left to do takes some seconds."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, *ENDINGS)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _write(
+    conversation: Conversation, arguments: argparse.Namespace, folder: Path, seconds: float, console: Console
+) -> None:
     results, symbols, output = conversation.so_far(), unit(conversation), arguments.output
     if not results.steps:
         return
     if output != "-":
-        Path(output).write_text(results.text())
+        (folder / output).write_text(results.text())
     drawn = arguments.curves and any(task.finished for task in results.tasks.values())
     if drawn:
-        write_curves(results, arguments.curves)
+        write_curves(results, folder / arguments.curves)
     if output == "-":  # the terminal may be gone: what is printed comes last
         console.print(results.text(), end="", markup=False, highlight=False, soft_wrap=True)
         return
-    console.print(_table(results, symbols))
+    console.print(_table(results, symbols, console.width))
     rate = f"{results.steps:,} {symbols} in {seconds:.1f} s, reward {results.reward:,.10g}; results in {output}"
     rate += f"; no curves in {arguments.curves}, as no instance has ended" if arguments.curves and not drawn else ""
     console.print(rate, markup=False, highlight=False, soft_wrap=True)
 
 
-def _table(results: Results, symbols: str) -> Table:
+def _table(results: Results, symbols: str, width: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("task", overflow="fold")
-    for column in ("instances", "solved", "reward", symbols):
+    table.add_column("task", overflow="fold", min_width=NAME)
+    columns = ["instances", "solved", "reward", symbols]
+    for column in columns[width < NARROW :]:
         table.add_column(column, justify="right", no_wrap=True)
     for name, task in results.tasks.items():
         style = "green" if task.finished and task.solved == task.finished else "yellow" if task.solved else ""
         solved = Text(f"{task.solved:,} of {task.finished:,}", style)
-        table.add_row(Text(name, "bold"), f"{task.instances:,}", solved, f"{task.reward:,.10g}", f"{task.steps:,}")
+        cells = [f"{task.instances:,}", solved, f"{task.reward:,.10g}", f"{task.steps:,}"]
+        table.add_row(Text(name, "bold"), *cells[width < NARROW :])
     return table

@@ -303,8 +303,9 @@ class ConversationView(_Conversing):
         kept = self.transcript.instances
         for instance in kept:
             start, answered = (max(count - instance.dropped, 0) for count in self._printed.get(instance.time, (0, 0)))
-            said, rewards = (" " * (start - answered) + text[start:] for text in (instance.said, instance.rewards))
-            heard = instance.heard[answered:]
+            said, heard = map(self.transcript.readable, (instance.said, instance.heard))
+            said, rewards = (" " * (start - answered) + text[start:] for text in (said, instance.rewards))
+            heard = heard[answered:]
             if not (said.strip() or heard or rewards.strip()):
                 continue
             reward = f"reward: {self.transcript.reward:.10g}"
@@ -402,7 +403,8 @@ class ConsoleView(_Conversing):
     def _lines(self, instance: Instance, partial: list[str], names: tuple[str, str], width: int) -> list[Text]:
         title = Text(instance.task, "bold cyan").append(f"  at time {instance.time:,}", "not bold dim")
         lines, room, silent = [title], max(width - len(names[0]), NARROWEST), 0
-        said, heard, rewards = instance.said, instance.heard, instance.rewards.rstrip()
+        said, heard = map(self.transcript.readable, (instance.said, instance.heard))
+        rewards = instance.rewards.rstrip()
         length = max(len(said), len(heard), len(rewards), 1)
         for start in range(0, length, room):
             row = [text[start : start + room] for text in (said, heard, rewards)]

@@ -29,7 +29,7 @@ CONVENTIONS = [name for name in command.HUMANS if name != "ManualHumanLearner"]
 COMMAND = "sh -c 'echo $$ > pid.new; mv pid.new pid; sleep 1000'"
 
 LEARNERS = """
-import os, signal
+import os, signal, time
 from learners.base import BaseLearner
 
 class Dots(BaseLearner):
@@ -57,6 +57,20 @@ class Told(Echo):
 
 class Tested(Echo):
     test_mode = True
+
+class Wanders(Dots):
+    def next(self, symbol):
+        os.chdir("/")
+        return "."
+
+class Slow(Echo):
+    def next(self, symbol):
+        open("begun", "w").close()
+        return symbol
+    def close(self):
+        open("closing", "w").close()
+        time.sleep(1)
+        open("closed", "w").close()
 
 class Demanding:
     def __init__(self, what):
@@ -174,8 +188,8 @@ Average reward: 0.041666666666666664
 Total time: 48
 Total reward: 2
 * Average reward per task
-B: -0.125
 C: 0
+B: -0.125
 A: 0.075
 * Total reward per task
 A: 3
@@ -333,6 +347,26 @@ def test_a_learner_that_was_started_ends_with_the_command(folder, number):
         os.kill(int((folder / "pid").read_text()), 0)
 
 
+def test_a_second_signal_changes_nothing(folder):
+    """What is left to do is done."""
+    arguments = ["commai", "run", "mini", "-l", "mine.Slow"]
+    source = f"from lightning_modules.__main__ import main; main({arguments!r})"
+    process = subprocess.Popen([sys.executable, "-c", source], cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    for name in ("begun", "closing"):
+        until = time.monotonic() + 60
+        while not (folder / name).exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 143
+    assert (folder / "closed").exists()
+    assert tables((folder / "results.out").read_text())["General results"]["Total time"] > 0
+
+
+def test_files_are_written_where_the_command_was_called(folder, capsys):
+    aexp(capsys, "run", "mini", "-l", "mine.Wanders", "--max-steps", "3000", "--curves", "so")
+    assert (folder / "results.out").exists() and (folder / "so" / "curves.csv").exists()
+
+
 @pytest.mark.parametrize("view", ["BaseView", "StdOutView", "ConsoleView"])
 def test_learners_are_tested_in_every_view(folder, capsys, view):
     aexp(capsys, "run", "lookup", "-l", "mine.Tested", "--view", view, "--max-steps", "500")
@@ -391,6 +425,20 @@ def test_a_pipe(folder, capsys, monkeypatch):
     assert out.count("learner:     cat.") == 1 and out.count("rewards:") == 2  # of cat., and of the time-out
     assert out.count("\n> ") == 3 and "results in results.out" in out  # the end of the input came third
     assert tables((folder / "results.out").read_text())["Number of trials per task"]["RepeatWhatISayTask"] == 3
+
+
+def test_letters_of_several_bytes_are_shown(folder, capsys, monkeypatch):
+    (folder / "letter.json").write_text(
+        json.dumps(
+            {
+                "worlds": {},
+                "tasks": {"letter": {"type": "tasks.sample.sample_tasks.UnicodeTask"}},
+                "scheduler": {"type": "core.scheduler.RandomTaskScheduler", "args": {"tasks": ["letter"]}},
+            }
+        )
+    )
+    out = play(monkeypatch, capsys, "h\xe9llo \u05d0\n", "letter.json", "--bit-mode")
+    assert "environment: Please, say \u05d0" in out and "h\xe9 llo \u05d0" in out
 
 
 def test_a_pipe_shows_all_that_was_said(folder, capsys, monkeypatch):
