@@ -258,6 +258,6 @@ def _table(results: Results, symbols: str, width: int) -> Table:
     for name, task in results.tasks.items():
         style = "green" if task.finished and task.solved == task.finished else "yellow" if task.solved else ""
         solved = Text(f"{task.solved:,} of {task.finished:,}", style)
-        cells = [f"{task.instances:,}", solved, f"{task.reward:,.10g}", f"{task.steps:,}"]
+        cells: list[str | Text] = [f"{task.instances:,}", solved, f"{task.reward:,.10g}", f"{task.steps:,}"]
         table.add_row(Text(name, "bold"), *cells[width < NARROW :])
     return table
