@@ -159,6 +159,11 @@ class CommAIEnv(Env):
         self.open()
         return self._sessions.results
 
+    @property
+    def statistics(self) -> dict[str, dict]:
+        """The state of `results`."""
+        return {} if self._recipe is None else {self.name: self.results.state_dict()}
+
     def on_open(self) -> None:
         """Makes the sessions."""
         self._make_scheduler = scheduler_maker(self.config)
