@@ -161,10 +161,10 @@ def run(lines: list[Line], board: SharedMemory, work: Bell, trainer: Bell, conne
                 data = connection.recv_bytes()
             except EOFError:  # the trainer has gone
                 return
-            number, message = data[:NUMBER_BYTES], unpack(data[NUMBER_BYTES:])
+            prefix, message = data[:NUMBER_BYTES], unpack(data[NUMBER_BYTES:])
             if message["method"] == "leave":
                 return
-            connection.send_bytes(number + pack(reply(runners, message)))
+            connection.send_bytes(prefix + pack(reply(runners, message)))
         else:
             runners[line].step()
         trainer.ring()
