@@ -324,6 +324,21 @@ class CommAIEnv(Env):
             **{name: torch.from_numpy(getattr(self, f"_{name}").copy()) for name in KEPT},
         }
 
+    def _kind(self) -> dict[str, Any]:
+        tasks = dict.fromkeys(type(task).__name__ for task in self._sessions.schedulers[0].tasks)
+        return {"num_envs": self.num_envs, "mode": self.mode, "tasks": list(tasks)}
+
+    def check_state(self, state: dict) -> None:
+        """Raises a SpecError where a state is of other lanes or tasks."""
+        super().check_state(state)
+        self.open()
+        for what, mine in self._kind().items():
+            if state["kind"][what] != mine:
+                raise SpecError(
+                    f"{self.name}: expected a state with {what} {mine}, got {state['kind'][what]}. Make the conversations"
+                    " as they were when it was saved."
+                )
+
     def load_state_dict(self, state: dict) -> None:
         """Goes on amid the word."""
         super().load_state_dict(state)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from lightning import Callback, LightningModule, Trainer
 
-from aexp_torch import AexpError, Loader
+from aexp_torch import AexpError, Loader, SpecError
 from aexp_torch.commai import Results
 from aexp_torch.commai.curves import write_curves
 from lightning_modules.ranks import all_ranks, own_rank
@@ -37,10 +37,15 @@ class TaskStatistics(Callback):
 
     Args:
       every_n_steps: batches between two logs.
+
+    Raises:
+      SpecError: an `every_n_steps` below 1.
     """
 
     def __init__(self, every_n_steps: int = 10):
         super().__init__()
+        if every_n_steps < 1:
+            raise SpecError(f"TaskStatistics: expected every_n_steps of at least 1, got {every_n_steps!r}.")
         self.every_n_steps = every_n_steps
         self._batches = 0
         self._before: dict[str, dict[str, Any]] = {}  # by source and slot, what was logged: see `_counts_of`

@@ -197,6 +197,11 @@ def test_the_best_checkpoint_is_tested_where_one_is_monitored(tmp_path, capsys):
         (["--model.lrr=3"], "--model: Generalist has no option 'lrr'. Did you mean lr?"),
         (["--model.lr=abc"], "--model: Generalist: lr: expected float, got 'abc'"),
         (["--model=PPOX"], "--model: no such class 'PPOX'"),
+        (
+            ["--data=CommAIDataModule", "--data.mode=word"],
+            "CommAIDataModule: mode: expected one of 'bit', 'byte', got 'word'",
+        ),
+        (["--data=CommAIDataModule", "--data.in_flight=x"], "CommAIDataModule: in_flight: expected int, got 'x'"),
         (["--trainer.max_epochs=x"], "--trainer.max_epochs: expected int, got 'x'"),
         (["--data.train.CartPole-v1.init_args.id_or_factory=CartPole-v9"], "registered environment, got 'CartPole-v9'"),
         (["--data.weights.digits=-1"], "Loader: expected finite weights >= 0"),

@@ -161,5 +161,16 @@ def test_options_reach_the_conversations():
     assert (env.mode, env.scramble, env.instructions, env.max_episode_steps) == ("bit", True, True, 31)
     evaluated = stream.val_dataloader().streams.environments["mini"]
     assert (evaluated.num_envs, evaluated.scramble, evaluated.max_episode_steps) == (20, True, 4007)
-    with pytest.raises(SpecError, match="one of the presets"):
-        CommAIDataModule("minor")
+    for wrong, text in [
+        ({"config": "minor"}, "one of the presets"),
+        ({"episodes": 0}, "CommAIDataModule: expected episodes of at least 1, got 0"),
+        (
+            {"env_options": {"worlds": 1}},
+            r"CommAIDataModule: expected env_options among .*.scramble., .*, got \[.worlds.\]",
+        ),
+        ({"eval_steps": 0}, "max_episode_steps of at least 1, got 0"),
+    ]:
+        with pytest.raises(SpecError, match=text):
+            CommAIDataModule(**wrong)
+    with pytest.raises(SpecError, match="TaskStatistics: expected every_n_steps of at least 1, got 0"):
+        TaskStatistics(0)
