@@ -50,10 +50,15 @@ class TaskStatistics(Callback):
         self._batches = 0
         self._before: dict[str, dict[str, Any]] = {}  # by source and slot, what was logged: see `_counts_of`
         self._trainer: Trainer | None = None
+        self._into: Path | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Learns of which rank it is."""
         self._trainer = trainer
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Learns the run's folder, of which the first rank tells all others."""
+        self._into = Path(trainer.log_dir or trainer.default_root_dir) / "plots"
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -88,14 +93,13 @@ class TaskStatistics(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draws the training's course."""
-        if not trainer.is_global_zero or trainer.fast_dev_run or not trainer.loggers:
+        if not trainer.is_global_zero or trainer.fast_dev_run or not trainer.loggers or self._into is None:
             return
         for source, slots in _statistics_of(trainer.train_dataloader).items():
             results = Results()
             results.load_state_dict(slots[min(slots)])
             if any(task.finished for task in results.tasks.values()):
-                folder = Path(trainer.log_dir or trainer.default_root_dir) / "plots"
-                write_curves(results, folder / re.sub(r"[^A-Za-z0-9._-]+", "_", source))
+                write_curves(results, self._into / re.sub(r"[^A-Za-z0-9._-]+", "_", source))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Draws what there is."""

@@ -333,6 +333,19 @@ def test_conversations_train(tmp_path, capsys):
     assert captured.err.startswith("aexp: ") and "one of the presets" in captured.err and captured.err.count("\n") == 1
 
 
+@pytest.mark.slow
+def test_conversations_train_on_ranks(tmp_path):
+    short = ["--data.num_envs=4", "--data.num_workers=1", "--data.steps_per_epoch=12", "--data.eval_steps=60"]
+    ranks = ["--trainer.strategy=ddp", "--trainer.devices=2", "--trainer.max_epochs=1"]
+    process = run_aexp("fit", "--data=CommAIDataModule", *short, *ranks, f"--trainer.default_root_dir={tmp_path}")
+    try:
+        said, _ = process.communicate(timeout=110)
+    finally:
+        process.kill()
+    assert process.returncode == 0 and said.count("before and after training") == 1, said
+    assert (tmp_path / "runs" / "commai" / "version_0" / "plots" / "Micro4Task" / "curves.csv").exists()
+
+
 def test_interrupted_runs_can_be_resumed(tmp_path):
     options = ["--config=classifier", "--trainer.max_epochs=400", "--trainer.default_root_dir", str(tmp_path)]
     process = run_aexp("fit", *options, start_new_session=True)

@@ -141,6 +141,20 @@ def test_counts_go_on_where_a_worker_is_lost(tmp_path):
     assert len(echoed) == 6 and set(echoed) == {10}, "a lost slot begins to count at 0"
 
 
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_an_interrupted_run_has_its_curves(num_workers, tmp_path):
+    class Stop(L.Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            if batch_idx == 9:
+                raise KeyboardInterrupt
+
+    fit = trainer(tmp_path, [TaskStatistics(5), Stop()], logger=Log(), enable_checkpointing=False)
+    with pytest.raises(SystemExit):
+        fit.fit(Echo(), data(num_workers=num_workers, in_flight=1))
+    assert {path.name for path in (tmp_path / "plots" / "CommAI").iterdir()} >= {"curves.csv", "curves.png"}
+    fit.train_dataloader.streams.loader.close()
+
+
 def rows_with(log, name):
     return [(step, metrics) for step, metrics in log.rows if name in metrics]
 

@@ -161,7 +161,11 @@ def test_keys_that_only_some_timesteps_have():
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
-    [((counted, 0), "num_steps of at least 1, got 0"), ((None, 3), "a function .*, got None"), ((3, 3), "a function .*, got 3")],
+    [
+        ((counted, 0), "num_steps of at least 1, got 0"),
+        ((None, 3), "a function .*, got None"),
+        ((3, 3), "a function .*, got 3"),
+    ],
 )
 def test_what_cannot_drive_is_refused(arguments, text):
     with pytest.raises(SpecError, match=f"expected {text}"):
