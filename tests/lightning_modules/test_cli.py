@@ -342,7 +342,7 @@ def test_conversations_train_on_ranks(tmp_path):
         said, _ = process.communicate(timeout=110)
     finally:
         process.kill()
-    assert process.returncode == 0 and said.count("before and after training") == 1, said
+    assert process.returncode == 0 and said.count("Greedy evaluation") == 1, said
     assert (tmp_path / "runs" / "commai" / "version_0" / "plots" / "Micro4Task" / "curves.csv").exists()
 
 
