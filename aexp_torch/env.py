@@ -303,6 +303,11 @@ class Env(Recipe, IterableDataset, dm_env.Environment):
         """Simulators that raised while they ran and were made anew (`on_broken="restart"`): their number, by source."""
         return {source: count for child in self.children for source, count in child.broken.items()}
 
+    @property
+    def statistics(self) -> dict[str, dict]:
+        """What sources count of their own, beside rewards, as tensors and primitives, by source; none until opened."""
+        return {source: counts for child in self.children for source, counts in child.statistics.items()}
+
     # Stepping and iterating.
 
     def __iter__(self) -> Iterator[TimeStep]:

@@ -46,11 +46,14 @@ def _reasons(text: str) -> list[str]:
     given = re.search(r"Given value: (?:NestedArg\(.*val=)?'?([^'\n]*)'?", text)
     came = f", got {given[1].rstrip(')')!r}" if given and len(given[1]) < 40 else ""
     _, _, listed = body.partition("Errors:\n")
-    found = []
+    found, of = [], ""
     for part in re.split(r"\n\s*- ", "\n" + (listed or body.partition(":")[2])):
         part = " ".join(part.split())
+        if part.startswith("Problem with"):
+            of, alternatives, _ = part.partition("Does not validate")  # what follows are the reasons of this
+            part, of = ("", of) if alternatives else (part, "")
         if part and not part.startswith(NOISE):
-            found.append(part)
+            found.append(of + part)
     problems = [part for part in found if part.startswith("Problem with given class_path")]
     telling = [part for part in found if not part.startswith("Expected a <class")]
     reasons = [_sharpen(part, came) for part in problems or telling or found]
@@ -65,6 +68,9 @@ def _sharpen(reason: str, came: str) -> str:
     nested = re.match(r"Problem with given class_path '([^']+)': Parser key \"([^\"]+)\": (.*)", reason)
     if nested:
         return f"{nested[1].rpartition('.')[2]}: {nested[2]}: {_sharpen(nested[3], came)}"
+    choices = re.match(r"Expected a typing.Literal\[(.*)\]\.?(?: Got value: (.*))?$", reason)
+    if choices:
+        return f"expected one of {choices[1]}" + (f", got {choices[2]!r}" if choices[2] else came)
     expected = re.match(r"Expected a <class '([^']+)'>\.?(?: Got value: (.*))?$", reason)
     if expected:
         return f"expected {expected[1]}" + (f", got {expected[2]!r}" if expected[2] else came)

@@ -1,8 +1,9 @@
 """CommAIDataModule: the conversations of CommAI-env and of the General AI Challenge for Trainer.fit."""
 
+import inspect
 from typing import Any, Literal
 
-from aexp_torch import CommAIEnv
+from aexp_torch import CommAIEnv, SpecError
 from lightning_modules.datamodule import ExperienceDataModule
 
 __all__ = ["CommAIDataModule"]
@@ -51,7 +52,9 @@ class CommAIDataModule(ExperienceDataModule):
         in_flight: int | None = None,
         seed: int = 0,
     ):
-        options = {"scramble": scramble, **(env_options or {})}
+        if episodes < 1:
+            raise SpecError(f"CommAIDataModule: expected episodes of at least 1, got {episodes!r}.")
+        options = {"scramble": scramble, **_checked(env_options or {})}
         alone = CommAIEnv(config, mode, episodes, **{**options, "max_episode_steps": eval_steps})
         super().__init__(
             CommAIEnv(config, mode, num_envs, **options),
@@ -64,3 +67,11 @@ class CommAIDataModule(ExperienceDataModule):
             in_flight=in_flight,
             seed=seed,
         )
+
+
+def _checked(options: dict[str, Any]) -> dict[str, Any]:
+    known = [name for name, each in inspect.signature(CommAIEnv).parameters.items() if each.kind is each.KEYWORD_ONLY]
+    unknown = sorted(set(options) - {*known, "on_missing", "feedback_timeout"})
+    if unknown:
+        raise SpecError(f"CommAIDataModule: expected env_options among {known}, got {unknown}.")
+    return options

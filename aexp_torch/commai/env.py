@@ -159,6 +159,11 @@ class CommAIEnv(Env):
         self.open()
         return self._sessions.results
 
+    @property
+    def statistics(self) -> dict[str, dict]:
+        """The state of `results`."""
+        return {} if self._recipe is None else {self.name: self.results.state_dict()}
+
     def on_open(self) -> None:
         """Makes the sessions."""
         self._make_scheduler = scheduler_maker(self.config)
@@ -294,16 +299,20 @@ class CommAIEnv(Env):
 
     def _kind(self) -> dict:
         steps = {"mode": self.mode, "steps_per_symbol": self._rules.steps}
-        return {"num_envs": self.num_envs, **steps, "scramble": self.scramble, "compat": self.compat}
+        said = {"scramble": self.scramble, "compat": self.compat}
+        tasks = dict.fromkeys(type(task).__name__ for task in self._sessions.schedulers[0].tasks)
+        return {"num_envs": self.num_envs, **steps, **said, "tasks": list(tasks)}
 
     def check_state(self, state: dict) -> None:
         """Raises where a state was taken from another kind of conversations, too."""
         super().check_state(state)
-        mine, theirs = self._kind(), state["kind"]
-        if mine != theirs:
-            other = {name: theirs[name] for name in mine if mine[name] != theirs[name]}
+        self.open()
+        theirs = state["kind"]
+        other = {name: value for name, value in self._kind().items() if value != theirs[name]}
+        if other:
+            came = {name: theirs[name] for name in other}
             raise SpecError(
-                f"CommAIEnv.load_state_dict: expected a state of {self.name!r} with {mine}, got one with {other}. Make the"
+                f"CommAIEnv.load_state_dict: expected a state of {self.name!r} with {other}, got one with {came}. Make the"
                 " same conversations as when the state was saved."
             )
 

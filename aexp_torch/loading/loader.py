@@ -2,19 +2,20 @@
 
 import copy
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 
 from aexp_torch.composition.composition import sources_of, unique_names
-from aexp_torch.env import Env
+from aexp_torch.env import Env, union_of_indices
 from aexp_torch.errors import MissingDependencyError, SpecError
 from aexp_torch.loading.episodes import EpisodeQuota
 from aexp_torch.loading.mixture import Mixture, Weights
 from aexp_torch.loading.remote import RemoteWorker
 from aexp_torch.loading.shared import Bell
-from aexp_torch.loading.slots import Slots, SlotTurns, sums
+from aexp_torch.loading.slots import Slots, SlotTurns
 from aexp_torch.loading.trainer_side import TrainerSideSlots, border_of
 from aexp_torch.loading.trajectory import Actor, Drive
 from aexp_torch.loading.worker_process import Worker
@@ -186,13 +187,6 @@ class Loader:
         return {name: slots.envs[0] for name, slots in self._slots.items()}
 
     @property
-    def sources_here(self) -> list[Env]:
-        """The sources of all slots on this rank, where this process steps them: none where workers do."""
-        if self._workers:
-            return []
-        return [source for slots in self._slots.values() for env in slots.envs for source in sources_of(env)]
-
-    @property
     def specs(self) -> Mapping[str, EnvSpec]:
         """`{source name: EnvSpec}` of everything that is mixed."""
         if self._specs is None:
@@ -231,12 +225,32 @@ class Loader:
     @property
     def bad_samples(self) -> int:
         """How many samples of datasets were left out on this rank, each counted once (`on_bad_sample="skip"`)."""
-        return sum(len(found) for name in self._bad_samples for found in self._slots[name].bad_samples().values())
+        return sum(len(found) for name in self._bad_samples for found in self._found_bad(name).values())
 
     @property
     def broken(self) -> dict[str, int]:
         """How many simulators broke and were made anew on this rank (`on_broken="restart"`), by source."""
-        return sums(slots.broken() for slots in self._slots.values())
+        total: Counter[str] = Counter()
+        for slots in self._slots.values():
+            for noted in slots.read("broken"):
+                total.update(noted)
+        return dict(total)
+
+    @property
+    def statistics(self) -> dict[str, dict[int, dict]]:
+        """What sources count of their own (see `Env`) in this rank's slots: `{source: {number of the slot: counts}}`.
+
+        Workers are asked, and waited for. A slot that was answered may be a step ahead there.
+        """
+        found: dict[str, dict[int, dict]] = {}
+        for slots in self._slots.values():
+            for number, noted in zip(slots.numbers, slots.read("statistics"), strict=True):
+                for source, counts in noted.items():
+                    found.setdefault(source, {})[number] = counts
+        return found
+
+    def _found_bad(self, name: str) -> dict[str, set[int | str]]:
+        return union_of_indices(self._slots[name].read("bad_samples"))
 
     def _check_bad_samples(self, name: str) -> None:
         """Sees to it that slots together leave out no more samples than one of them may."""
@@ -245,7 +259,7 @@ class Loader:
         if count == self._bad_samples[name]:
             return
         self._bad_samples[name] = count
-        found = slots.bad_samples()
+        found = self._found_bad(name)
         for source in sources_of(slots.envs[0]):
             limit, number = getattr(source, "max_bad_samples", None), len(found.get(source.name, ()))
             if limit is not None and number > limit:

@@ -2,16 +2,15 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from aexp_torch.env import Env, union_of_indices
+from aexp_torch.env import Env
 from aexp_torch.errors import EndOfStream, SpecError
 from aexp_torch.loading.revival import Revival, unpack_lost
 from aexp_torch.timestep import TimeStep
 
-__all__ = ["SlotTurns", "Slots", "sums", "union_of_indices"]
+__all__ = ["SlotTurns", "Slots"]
 
 
 class SlotTurns(ABC):
@@ -207,12 +206,11 @@ class SlotTurns(ABC):
         """Returns how many samples of datasets the slots have left out; one that two of them met counts twice."""
 
     @abstractmethod
-    def bad_samples(self) -> dict[str, set[int | str]]:
-        """Returns the indices of samples that were left out, by source."""
+    def read(self, noted: str) -> list[dict[str, Any]]:
+        """Returns what every slot has noted, by source: the property `noted` of its Env.
 
-    @abstractmethod
-    def broken(self) -> dict[str, int]:
-        """Returns how many simulators broke and were made anew, by source."""
+        That is `bad_samples`, `broken` or `statistics`.
+        """
 
     @abstractmethod
     def states(self) -> list[tuple[dict, bool]]:
@@ -347,13 +345,9 @@ class Slots(SlotTurns):
         """Returns how many samples of datasets the slots have left out; one that two of them met counts twice."""
         return sum(len(indices) for env in self.envs for indices in env.bad_samples.values())
 
-    def bad_samples(self) -> dict[str, set[int | str]]:
-        """Returns the indices of samples that were left out, by source."""
-        return union_of_indices(env.bad_samples for env in self.envs)
-
-    def broken(self) -> dict[str, int]:
-        """Returns how many simulators broke and were made anew, by source."""
-        return sums(env.broken for env in self.envs)
+    def read(self, noted: str) -> list[dict[str, Any]]:
+        """Returns what every slot has noted, by source: the property `noted` of its Env."""
+        return [getattr(env, noted) for env in self.envs]
 
     def states(self) -> list[tuple[dict, bool]]:
         """Returns the state of every slot, and whether its outstanding timestep is still to be handed out."""
@@ -380,14 +374,6 @@ class Slots(SlotTurns):
                     timesteps = [revival.ending, env._outstanding] if ahead else [env._outstanding]
             if timesteps:
                 self._ahead[place] = timesteps
-
-
-def sums(found: Iterable[dict[str, int]]) -> dict[str, int]:
-    """Adds up numbers, by source."""
-    total: Counter[str] = Counter()
-    for numbers in found:
-        total.update(numbers)
-    return dict(total)
 
 
 def _passes(envs: list[Env]) -> tuple[list[int], list[int | None]] | None:

@@ -262,13 +262,9 @@ class TrainerSideSlots(SlotTurns):
         """Returns how many samples of datasets the slots have left out; one that two of them met counts twice."""
         return self._below.num_bad_samples()
 
-    def bad_samples(self) -> dict[str, set[int | str]]:
-        """Returns the indices of samples that were left out, by source."""
-        return self._below.bad_samples()
-
-    def broken(self) -> dict[str, int]:
-        """Returns how many simulators broke and were made anew, by source."""
-        return self._below.broken()
+    def read(self, noted: str) -> list[dict[str, Any]]:
+        """Returns what every slot has noted, by source: the property `noted` of its Env."""
+        return self._below.read(noted)
 
     def states(self) -> list[tuple[dict, bool]]:
         """Returns the state of every slot, and whether its outstanding timestep is still to be handed out."""

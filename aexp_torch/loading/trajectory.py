@@ -52,8 +52,10 @@ class Drive:
     """
 
     def __init__(self, loader: "Loader", actor: Actor, num_steps: int):
-        if num_steps < 1 or not callable(actor):
-            raise SpecError(f"Loader.drive: expected a function and num_steps >= 1, got {actor!r} and {num_steps!r}.")
+        if not callable(actor):
+            raise SpecError(f"Loader.drive: expected a function of a timestep as actor, got {actor!r}.")
+        if num_steps < 1:
+            raise SpecError(f"Loader.drive: expected num_steps of at least 1, got {num_steps!r}.")
         self.loader, self.actor, self.num_steps = loader, actor, num_steps
         self._last: Trajectory | None = None  # handed out last
         self._replay: Trajectory | None = None  # to be handed out once more

@@ -27,6 +27,7 @@ __all__ = [
     "ERROR",
     "MISSING",
     "NOT_DUE",
+    "NUMBER_BYTES",
     "REQUEST",
     "SHOW_AGAIN",
     "SOURCE",
@@ -50,6 +51,7 @@ SOURCE, STEP = 5, 6  # of the timestep
 BAD_SAMPLES = 7  # how many samples of datasets were left out
 
 CALL = -1  # on a worker's board, in place of a slot: a message is in the pipe
+NUMBER_BYTES = 8  # with which a message begins, and the reply to it
 ALIVE_SECONDS = 1.0  # how often a worker that has nothing to do looks whether its trainer is still there
 
 
@@ -116,10 +118,8 @@ class Runner:
         """Does what is not a step: states, restarts and revivals."""
         if method == "state_dict":
             return self.slots.states()[0]
-        if method == "bad_samples":
-            return {source: sorted(indices, key=str) for source, indices in self.slots.bad_samples().items()}
-        if method == "broken":
-            return self.slots.broken()
+        if method == "read":
+            return self.slots.read(arguments["noted"])[0]
         if method == "load_state_dict":
             self.slots.restart()
             self.slots.load_states([(arguments["state"], arguments["ahead"])])
@@ -158,12 +158,13 @@ def run(lines: list[Line], board: SharedMemory, work: Bell, trainer: Bell, conne
         done += 1
         if line == CALL:
             try:
-                message = unpack(connection.recv_bytes())
+                data = connection.recv_bytes()
             except EOFError:  # the trainer has gone
                 return
+            prefix, message = data[:NUMBER_BYTES], unpack(data[NUMBER_BYTES:])
             if message["method"] == "leave":
                 return
-            connection.send_bytes(pack(reply(runners, message)))
+            connection.send_bytes(prefix + pack(reply(runners, message)))
         else:
             runners[line].step()
         trainer.ring()

@@ -6,11 +6,12 @@ import signal
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from aexp_torch.loading.remote import Failure, RemoteWorker
 from aexp_torch.loading.shared import Bell, SharedMemory
-from aexp_torch.loading.worker import CALL, Line, pack, run
+from aexp_torch.loading.worker import CALL, NUMBER_BYTES, Line, pack, run
 
 __all__ = ["Worker"]
 
@@ -63,10 +64,12 @@ class Worker(RemoteWorker):
         """Sends a message and returns the reply."""
         process = self.start()
         try:
-            process.connection.send_bytes(message)
-            process.ask(CALL)
-            self.wait_for(process.connection.poll, who)
-            return process.connection.recv_bytes()
+            number = process.send(message)
+            while True:
+                self.wait_for(process.connection.poll, who)
+                reply = process.connection.recv_bytes()
+                if reply.startswith(number):  # not to a call that was broken off by an exception, such as Ctrl-C
+                    return reply[len(number) :]
         except (OSError, EOFError):
             process.process.join(ALIVE_SECONDS)
             raise self._lost(who) from None
@@ -135,7 +138,7 @@ class Process:
         self.process.start()
         theirs.close()
         trainer_bell.watch(self.process.sentinel)
-        self._ended = False
+        self._ended, self._sent = False, 0
 
     def ask(self, line: int) -> None:
         """Puts a slot, or `CALL`, on the board."""
@@ -145,15 +148,20 @@ class Process:
         words[0] = asked + 1
         self._bell.ring()
 
+    def send(self, message: bytes) -> bytes:
+        """Sends a message and returns its number, with which the reply begins."""
+        self._sent += 1
+        number = self._sent.to_bytes(NUMBER_BYTES)
+        self.connection.send_bytes(number + message)
+        self.ask(CALL)
+        return number
+
     def stop(self) -> None:
         """Asks it to leave, and ends it where it does not; does nothing in a child that was forked meanwhile."""
         if self._ended or self._owner != os.getpid():
             return
-        try:
-            self.connection.send_bytes(LEAVE)
-            self.ask(CALL)
-        except OSError:  # it has just gone
-            pass
+        with suppress(OSError):  # it has just gone
+            self.send(LEAVE)
         self.process.join(2.0)
         self.kill()
 

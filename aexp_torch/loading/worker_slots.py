@@ -12,14 +12,14 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from aexp_torch.env import Env, origin_of, union_of_indices
+from aexp_torch.env import Env, origin_of
 from aexp_torch.lending import Lease, Lender
 from aexp_torch.loading.forwarding_mailbox import ForwardingMailbox
 from aexp_torch.loading.layout import Layout
 from aexp_torch.loading.remote import Failure, RemoteWorker, RestartBudget
 from aexp_torch.loading.revival import pack_last
 from aexp_torch.loading.shared import SharedMemory
-from aexp_torch.loading.slots import SlotTurns, sums
+from aexp_torch.loading.slots import SlotTurns
 from aexp_torch.loading.worker import (
     ANSWERED,
     BAD_SAMPLES,
@@ -219,13 +219,9 @@ class RemoteSlot:
         """How many samples of datasets were left out, as of the last timestep."""
         return self._words[BAD_SAMPLES]
 
-    def bad_samples(self) -> dict[str, list[int]]:
-        """Returns their indices, by source."""
-        return self.call("bad_samples") if self.worker.running else {}
-
-    def broken(self) -> dict[str, int]:
-        """Returns how many simulators broke and were made anew, by source."""
-        return self.call("broken") if self.worker.running else {}
+    def read(self, noted: str) -> dict[str, Any]:
+        """Returns what the environment has noted, by source; nothing where no worker runs."""
+        return self.call("read", noted=noted) if self.worker.running else {}
 
     def call(self, method: str, **arguments: Any) -> Any:
         """Has the worker do something that is no step, and returns the result."""
@@ -340,13 +336,9 @@ class WorkerSlots(SlotTurns):
         """Returns how many samples of datasets the slots have left out; one that two of them met counts twice."""
         return sum(slot.num_bad_samples for slot in self._slots)
 
-    def bad_samples(self) -> dict[str, set[int | str]]:
-        """Returns the indices of samples that were left out, by source."""
-        return union_of_indices(slot.bad_samples() for slot in self._slots)
-
-    def broken(self) -> dict[str, int]:
-        """Returns how many simulators broke and were made anew, by source."""
-        return sums(slot.broken() for slot in self._slots)
+    def read(self, noted: str) -> list[dict[str, Any]]:
+        """Returns what every slot has noted, by source: the property `noted` of its Env."""
+        return [slot.read(noted) for slot in self._slots]
 
     def states(self) -> list[tuple[dict, bool]]:
         """Returns the state of every slot, and whether its outstanding timestep is still to be handed out."""

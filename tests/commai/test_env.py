@@ -392,6 +392,15 @@ def test_instructions_are_what_an_instance_begins_with(mode):
     assert torch.equal(*shown)
 
 
+def test_a_state_of_other_tasks_is_refused():
+    env = CommAIEnv("Micro4Task", num_envs=2, name="talk")
+    env.reset()
+    with pytest.raises(
+        SpecError, match=r"of 'talk' with \{'tasks': \['Micro1Task', .*\]\}, got one with \{'tasks': \['Micro4Task'\]\}"
+    ):
+        CommAIEnv("micro", num_envs=2, name="talk").load_state_dict(env.state_dict())
+
+
 def test_a_conversation_is_shown_as_text():
     env = CommAIEnv("micro", "byte", num_envs=2, render_mode="ansi")
     timestep = env.reset()

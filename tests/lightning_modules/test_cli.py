@@ -197,6 +197,11 @@ def test_the_best_checkpoint_is_tested_where_one_is_monitored(tmp_path, capsys):
         (["--model.lrr=3"], "--model: Generalist has no option 'lrr'. Did you mean lr?"),
         (["--model.lr=abc"], "--model: Generalist: lr: expected float, got 'abc'"),
         (["--model=PPOX"], "--model: no such class 'PPOX'"),
+        (
+            ["--data=CommAIDataModule", "--data.mode=word"],
+            "CommAIDataModule: mode: expected one of 'bit', 'byte', got 'word'",
+        ),
+        (["--data=CommAIDataModule", "--data.in_flight=x"], "CommAIDataModule: in_flight: expected int, got 'x'"),
         (["--trainer.max_epochs=x"], "--trainer.max_epochs: expected int, got 'x'"),
         (["--data.train.CartPole-v1.init_args.id_or_factory=CartPole-v9"], "registered environment, got 'CartPole-v9'"),
         (["--data.weights.digits=-1"], "Loader: expected finite weights >= 0"),
@@ -326,6 +331,19 @@ def test_conversations_train(tmp_path, capsys):
     fails("fit", "--data", "CommAIDataModule", "--data.config=minor")
     captured = capsys.readouterr()
     assert captured.err.startswith("aexp: ") and "one of the presets" in captured.err and captured.err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_conversations_train_on_ranks(tmp_path):
+    short = ["--data.num_envs=4", "--data.num_workers=1", "--data.steps_per_epoch=12", "--data.eval_steps=60"]
+    ranks = ["--trainer.strategy=ddp", "--trainer.devices=2", "--trainer.max_epochs=1"]
+    process = run_aexp("fit", "--data=CommAIDataModule", *short, *ranks, f"--trainer.default_root_dir={tmp_path}")
+    try:
+        said, _ = process.communicate(timeout=110)
+    finally:
+        process.kill()
+    assert process.returncode == 0 and said.count("Greedy evaluation") == 1, said
+    assert (tmp_path / "runs" / "commai" / "version_0" / "plots" / "Micro4Task" / "curves.csv").exists()
 
 
 def test_interrupted_runs_can_be_resumed(tmp_path):

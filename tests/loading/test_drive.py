@@ -159,9 +159,16 @@ def test_keys_that_only_some_timesteps_have():
     assert trajectory.timesteps.reward.tolist() == [[0, 0], [1, 1], [0, 0]]
 
 
-@pytest.mark.parametrize("arguments", [(counted, 0), (None, 3), (3, 3)])
-def test_what_cannot_drive_is_refused(arguments):
-    with pytest.raises(SpecError, match="expected a function and num_steps >= 1"):
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ((counted, 0), "num_steps of at least 1, got 0"),
+        ((None, 3), "a function .*, got None"),
+        ((3, 3), "a function .*, got 3"),
+    ],
+)
+def test_what_cannot_drive_is_refused(arguments, text):
+    with pytest.raises(SpecError, match=f"expected {text}"):
         ae.Loader(endless(), steps_per_epoch=1).drive(*arguments)
 
 

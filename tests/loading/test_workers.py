@@ -182,6 +182,34 @@ def test_taking_a_state_disturbs_nothing(alone):
     loader.close()
 
 
+class SlowToTell(CountingEnv):
+    """Takes long over its state, so that one can break it off."""
+
+    def state_dict(self):
+        time.sleep(0.5)
+        return super().state_dict()
+
+
+def test_the_reply_to_a_call_that_was_broken_off_is_not_taken_for_another():
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    loader = ae.Loader(SlowToTell(), num_workers=1, in_flight=1, steps_per_epoch=3)
+    for timestep in loader:
+        timestep.reply(torch.tensor([1, 2]))
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(KeyboardInterrupt):
+            loader.state_dict()
+        assert loader.broken == {} and loader.statistics == {}
+        state = loader.state_dict()["sources"]["SlowToTell"]["slots"]["0"]
+        assert state["type"] == "SlowToTell"
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        loader.close()
+
+
 def test_a_timestep_is_never_written_over_while_somebody_holds_it():
     loader = ae.Loader(CountingEnv(num_envs=4), num_workers=1, in_flight=2, steps_per_epoch=200)
     kept, views = [], []
