@@ -53,8 +53,10 @@ class TaskStatistics(Callback):
         self._into: Path | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Learns of which rank it is."""
+        """Learns of which rank it is; in another fit conversations begin anew."""
         self._trainer = trainer
+        if stage == "fit":
+            self._before = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Learns the run's folder, of which the first rank tells all others."""

@@ -82,6 +82,15 @@ def test_tasks_are_counted(tmp_path):
     assert scores["test/CommAI/return"] != last["val/CommAI/return"]  # other seeds
 
 
+def test_another_fit_counts_anew(tmp_path):
+    statistics, counted = TaskStatistics(every_n_steps=20), []
+    for _ in range(2):
+        fit = trainer(tmp_path, [statistics], enable_checkpointing=False)
+        fit.fit(Echo(), data())
+        counted.append({name: float(value) for name, value in fit.callback_metrics.items()})
+    assert counted[0] == counted[1] and "CommAI/solved" in counted[0]
+
+
 @pytest.mark.filterwarnings("ignore:Checkpoint directory")
 def test_a_resumed_run_hears_and_counts_the_same(tmp_path):
     def run(statistics, module, **options):
