@@ -80,13 +80,12 @@ class Channels:
         """Returns what is left to say."""
         return self._out[lane, self.head[lane] : self.tail[lane]].tobytes()
 
-    def say_symbols(self, rows: np.ndarray, symbols: np.ndarray) -> None:
-        """Says the same number of symbols (uint8 [M, W]) in lanes (int64 [M]) that have nothing else to say."""
-        width = symbols.shape[1]
-        self._out[rows, :width] = symbols
-        self.head[rows], self.tail[rows], self._priority[rows] = 0, width, 0
-        words = np.where(symbols != SPACE, np.arange(width), -1)
-        self._word[rows] = words.max(1)
+    def say_symbols(self, lanes: np.ndarray, *symbols: np.ndarray) -> None:
+        """Says symbols (uint8 [M] each) one after the other in lanes (int64 [M]) that have nothing else to say."""
+        self.head[lanes], self.tail[lanes], self._priority[lanes], self._word[lanes] = 0, len(symbols), 0, -1
+        for place, symbol in enumerate(symbols):
+            self._out[lanes, place] = symbol
+            self._word[lanes[symbol != SPACE]] = place
 
     def say_space(self, lanes: np.ndarray) -> None:
         """Says a space in lanes (bool [N]) that have nothing else to say."""

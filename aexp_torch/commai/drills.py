@@ -4,47 +4,82 @@ import numpy as np
 
 from aexp_torch.sources.plain_state import pack, unpack
 
-__all__ = ["Drills"]
+__all__ = ["IN_A_ROW", "LENGTH", "LOOKS", "OVERTIME", "SHOWS", "Drills"]
 
 LENGTH = 64
-ARRAYS = ["active", "tells", "until_right", "ask", "right", "place", "count", "limit"]
+IN_A_ROW = 10  # right answers that end an instance of a micro-task
+LOOKS, SHOWS, OVERTIME = range(3)  # the learner looks for the rule; should know it; should have shown that it does
+ARRAYS = ["active", "tells", "phase", "limit", "more", "times", "table", "ask", "place", "count", "answer"]
 
 
 class Drills:
-    """Holds, for each of N lanes, the next questions and their answers.
+    """Holds, for each of N lanes, the next questions, and how long there will be any.
 
     Attributes:
       active: bool [N].
-      ask: uint8 [N, LENGTH], the questions; the first has been asked.
-      right: uint8 [N, LENGTH], the answers.
       tells: bool [N]: the right answer is said before the next question.
-      place: int64 [N]: the question that is being answered.
+      phase: int64 [N]: LOOKS until the first right answer, or until so many were given as the limit says; then SHOWS, then
+        OVERTIME.
+      limit: int64 [N]: answers after which the phase is over.
+      more: int64 [N]: answers in the phase SHOWS.
+      times: float64 [N]: over the answers before OVERTIME, the answers at the end of it.
+      table: uint8 [N, 256]: the answer to every question.
+      ask: uint8 [N, LENGTH]: the questions.
+      place: int64 [N]: of the question that is being answered.
       count: int64 [N]: questions that were prepared.
-      until_right: bool [N]: the task has to look at a right answer.
-      limit: int64 [N]: when more questions than this were asked, the task has to look.
+      answer: uint8 [N]: to the question that is being answered.
     """
 
     def __init__(self, num_lanes: int):
         self.useful = num_lanes > 1  # a lane alone is quicker with its task
-        self.active, self.tells, self.until_right = np.zeros((3, num_lanes), bool)
-        self.ask, self.right = np.zeros((2, num_lanes, LENGTH), np.uint8)
-        self.place, self.count, self.limit = np.zeros((3, num_lanes), np.int64)
+        self.active, self.tells = np.zeros((2, num_lanes), bool)
+        self.phase, self.limit, self.more, self.place, self.count = np.zeros((5, num_lanes), np.int64)
+        self.times = np.zeros(num_lanes)
+        self.table, self.ask = np.zeros((num_lanes, 256), np.uint8), np.zeros((num_lanes, LENGTH), np.uint8)
+        self.answer = np.zeros(num_lanes, np.uint8)
 
-    def start(self, lane: int, questions: str, answers: str, tells: bool, limit: int, until_right: bool) -> None:
-        """Takes up to LENGTH questions with their answers, a symbol each; the first is being asked."""
-        count = self.count[lane] = len(questions)
-        self.ask[lane, :count] = np.frombuffer(questions.encode("latin-1"), np.uint8)
-        self.right[lane, :count] = np.frombuffer(answers.encode("latin-1"), np.uint8)
-        self.active[lane], self.tells[lane], self.place[lane], self.limit[lane] = True, tells, 0, limit
-        self.until_right[lane] = until_right
+    def start(self, lane: int, table: dict[str, str], question: str, tells: bool) -> None:
+        """Takes over from a task; the question is being asked."""
+        self.table[lane, _codes("".join(table))] = _codes("".join(table.values()))
+        self.answer[lane] = ord(table[question])
+        self.active[lane], self.tells[lane] = True, tells
+        self.place[lane] = self.count[lane] = 0
+
+    def set_limits(self, lane: int, phase: int, limit: float, more: float, times: float) -> None:
+        """Sets how long there are questions."""
+        self.phase[lane], self.limit[lane], self.more[lane], self.times[lane] = phase, limit, more, times
+
+    def fill(self, lane: int, questions: str) -> None:
+        """Takes up to LENGTH questions, of which the first is asked next."""
+        self.count[lane] = len(questions)
+        self.ask[lane, : len(questions)] = _codes(questions)
+        self.place[lane] = 0
+
+    def are_over(self, lanes: np.ndarray, right: np.ndarray, streak: np.ndarray, asked: np.ndarray) -> np.ndarray:
+        """Counts answers in lanes (int64 [M]); returns the lanes (bool [M]) whose instance is over.
+
+        That is the rule of `MicroTask.is_over`.
+        """
+        phase = self.phase[lanes]
+        beyond = asked > self.limit[lanes]
+        over, passed = streak >= IN_A_ROW, beyond | (right & (phase == LOOKS))
+        if np.count_nonzero(passed):
+            over |= beyond & (phase == OVERTIME)
+            rows, asked, looked = lanes[passed], asked[passed], phase[passed] == LOOKS
+            self.limit[rows] = np.where(looked, asked + self.more[rows], asked * self.times[rows])
+            self.phase[rows] = np.where(looked, SHOWS, OVERTIME)
+        return over
+
+    def next_questions(self, lanes: np.ndarray) -> np.ndarray:
+        """Returns the next question (uint8 [M]) in lanes (int64 [M]) where there is one left."""
+        questions = self.ask.ravel().take(lanes * LENGTH + self.place[lanes])
+        self.place[lanes] += 1
+        self.answer[lanes] = self.table.ravel().take(lanes * 256 + questions)
+        return questions
 
     def stop(self, lane: int) -> None:
         """Ends a lane's drill."""
         self.active[lane] = False
-
-    def asked_since(self, lane: int) -> int:
-        """Returns how many questions were asked after the first."""
-        return int(self.place[lane]) - 1
 
     def state_dict(self) -> dict:
         """Returns everything."""
@@ -53,3 +88,7 @@ class Drills:
     def load_state_dict(self, state: dict) -> None:
         """Restores everything."""
         unpack(self, state)
+
+
+def _codes(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("latin-1"), np.uint8)

@@ -30,7 +30,6 @@ __all__ = ["BITS", "BYTES", "CHARACTERS", "Rules", "Sessions"]
 NEVER = np.iinfo(np.int64).max
 NONE_LANE = -1
 PERIOD = ord(".")
-IN_A_ROW = 10  # right answers that end an instance of a micro-task
 NONE = np.float32(np.nan)  # no reward in this step
 ONLY = np.ones(1, bool)
 ARRAYS = [
@@ -245,33 +244,29 @@ class Sessions:
             reward[0], self._immediate[0] = self._immediate[0], NONE
         return self.channels.emit_alone(), reward
 
-    def _drill(self, symbols: np.ndarray, lanes: np.ndarray) -> np.ndarray:
+    def _drill(self, symbols: np.ndarray, drilled: np.ndarray) -> np.ndarray:
         """Judges answers of one symbol and asks what comes next; returns the lanes (bool [N]) where nothing else is due."""
         drills = self.drills
-        rows = np.flatnonzero(lanes)
-        right = symbols[rows] == drills.right[rows, drills.place[rows]]
-        streak = self.streak[rows] = np.where(right, self.streak[rows] + 1, 0)
-        asked = self.asked[rows] = self.asked[rows] + 1
-        drills.place[rows] += 1
-        self._earn(rows, np.where(right, 1.0, -1.0))
-        stays = (
-            ~(right & drills.until_right[rows])
-            & (streak < IN_A_ROW)
-            & (asked <= drills.limit[rows])
-            & (drills.place[rows] < drills.count[rows])
-        )
-        rows = rows[stays]
-        place = drills.place[rows]
-        question = drills.ask[rows, place]
-        told = drills.tells[rows]
-        self.channels.say_symbols(rows[~told], question[~told, None])
-        if told.any():
-            answer = drills.right[rows, place - 1]
-            self.channels.say_symbols(rows[told], np.stack([answer, question], 1)[told])
-        self.to_wait[rows] = 1
-        self.channels.length[rows] = 0
-        done = np.zeros_like(lanes)
-        done[rows] = True
+        lanes = drilled.nonzero()[0]
+        answer = drills.answer[lanes]
+        right = symbols[lanes] == answer
+        streak = self.streak[lanes] = (self.streak[lanes] + 1) * right
+        asked = self.asked[lanes] = self.asked[lanes] + 1
+        self._earn(lanes, np.where(right, 1.0, -1.0))
+        stays = ~drills.are_over(lanes, right, streak, asked)
+        lanes, answer = lanes[stays], answer[stays]
+        for lane in lanes[drills.place[lanes] == drills.count[lanes]].tolist():
+            drills.fill(lane, self.tasks[lane].coming())
+        question, told = drills.next_questions(lanes), drills.tells[lanes]
+        if np.count_nonzero(told):
+            self.channels.say_symbols(lanes[told], answer[told], question[told])
+            self.channels.say_symbols(lanes[~told], question[~told])
+        else:
+            self.channels.say_symbols(lanes, question)
+        self.to_wait[lanes] = 1
+        self.channels.length[lanes] = 0
+        done = np.zeros_like(drilled)
+        done[lanes] = True
         return done
 
     def _emit(self, reward: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -437,6 +432,7 @@ class Sessions:
         if self._ended[lane] and not again:
             return
         self._ended[lane], self._stored[lane], self._result[lane] = True, reward, result
+        self.drills.stop(lane)
         if text:
             self.say(lane, text)
 
