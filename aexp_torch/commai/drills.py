@@ -9,7 +9,7 @@ __all__ = ["IN_A_ROW", "LENGTH", "LOOKS", "OVERTIME", "SHOWS", "Drills"]
 LENGTH = 64
 IN_A_ROW = 10  # right answers that end an instance of a micro-task
 LOOKS, SHOWS, OVERTIME = range(3)  # the learner looks for the rule; should know it; should have shown that it does
-ARRAYS = ["active", "tells", "phase", "limit", "more", "times", "table", "ask", "place", "count", "answer"]
+ARRAYS = ["active", "tells", "phase", "limit", "more", "times", "table", "ask", "place", "end", "answer"]
 
 
 class Drills:
@@ -25,15 +25,15 @@ class Drills:
       times: float64 [N]: over the answers before OVERTIME, the answers at the end of it.
       table: uint8 [N, 256]: the answer to every question.
       ask: uint8 [N, LENGTH]: the questions.
-      place: int64 [N]: of the question that is being answered.
-      count: int64 [N]: questions that were prepared.
+      place: int64 [N]: of the question that is asked next, in all of `ask`.
+      end: int64 [N]: where there are no more.
       answer: uint8 [N]: to the question that is being answered.
     """
 
     def __init__(self, num_lanes: int):
         self.useful = num_lanes > 1  # a lane alone is quicker with its task
         self.active, self.tells = np.zeros((2, num_lanes), bool)
-        self.phase, self.limit, self.more, self.place, self.count = np.zeros((5, num_lanes), np.int64)
+        self.phase, self.limit, self.more, self.place, self.end = np.zeros((5, num_lanes), np.int64)
         self.times = np.zeros(num_lanes)
         self.table, self.ask = np.zeros((num_lanes, 256), np.uint8), np.zeros((num_lanes, LENGTH), np.uint8)
         self.answer = np.zeros(num_lanes, np.uint8)
@@ -43,7 +43,7 @@ class Drills:
         self.table[lane, _codes("".join(table))] = _codes("".join(table.values()))
         self.answer[lane] = ord(table[question])
         self.active[lane], self.tells[lane] = True, tells
-        self.place[lane] = self.count[lane] = 0
+        self.fill(lane, "")
 
     def set_limits(self, lane: int, phase: int, limit: float, more: float, times: float) -> None:
         """Sets how long there are questions."""
@@ -51,9 +51,13 @@ class Drills:
 
     def fill(self, lane: int, questions: str) -> None:
         """Takes up to LENGTH questions, of which the first is asked next."""
-        self.count[lane] = len(questions)
-        self.ask[lane, : len(questions)] = _codes(questions)
-        self.place[lane] = 0
+        start = lane * LENGTH
+        self.place[lane], self.end[lane] = start, start + len(questions)
+        self.ask.reshape(-1)[start : start + len(questions)] = _codes(questions)
+
+    def empty(self, lanes: np.ndarray) -> np.ndarray:
+        """Returns the lanes, among some (int64 [M]), that have no questions left."""
+        return lanes[self.place[lanes] == self.end[lanes]]
 
     def are_over(self, lanes: np.ndarray, right: np.ndarray, streak: np.ndarray, asked: np.ndarray) -> np.ndarray:
         """Counts answers in lanes (int64 [M]); returns the lanes (bool [M]) whose instance is over.
@@ -72,8 +76,9 @@ class Drills:
 
     def next_questions(self, lanes: np.ndarray) -> np.ndarray:
         """Returns the next question (uint8 [M]) in lanes (int64 [M]) where there is one left."""
-        questions = self.ask.ravel().take(lanes * LENGTH + self.place[lanes])
-        self.place[lanes] += 1
+        place = self.place[lanes]
+        self.place[lanes] = place + 1
+        questions = self.ask.ravel().take(place)
         self.answer[lanes] = self.table.ravel().take(lanes * 256 + questions)
         return questions
 

@@ -32,6 +32,7 @@ NONE_LANE = -1
 PERIOD = ord(".")
 NONE = np.float32(np.nan)  # no reward in this step
 ONLY = np.ones(1, bool)
+WORTH = np.array([-1.0, 1.0])  # of a wrong and a right answer
 ARRAYS = [
     *(
         "time",
@@ -139,6 +140,7 @@ class Sessions:
         self._worlds: list[World | None] = [None] * count
         self._timing_out = NONE_LANE
         self._lanes = np.arange(count)
+        self._wake_rows = self._lanes * 256
         self.over = np.zeros(count, bool)  # its scheduler has no more tasks
         for scheduler, rng in zip(schedulers, self.rngs, strict=True):
             scheduler.rng, scheduler.counts_all = rng, rules.defects_of == "commai"
@@ -165,26 +167,27 @@ class Sessions:
         ended, empty = self._ended.copy(), channels.empty()
         over = ended & empty
         closing = over & (self._separated | self._no_separator)
-        late = empty & ~ended & (self.time >= self._deadline)
+        late = empty & (self.time >= self._deadline) & ~ended
         listening = ~over if rules.hears_after_end else ~(ended | late)
         if rules.defects_of == "commai":
             listening &= ~self._shifted
-        speaking = channels.speaking()
+        speaks = symbols != SPACE
         heeded = listening
-        if self._strict.any():
-            strict = self._strict & listening
+        if np.count_nonzero(self._strict):
+            strict, speaking = self._strict & listening, channels.speaking()
             self.to_wait -= strict
-            rude = strict & speaking & (symbols != SPACE)
-            if rude.any():
+            rude = strict & speaking & speaks
+            if np.count_nonzero(rude):
                 self._earn(rude, -1.0)
                 self.streak[rude] = 0
             heeded = listening & ~(strict & (speaking | (self.to_wait > 1)))
         channels.hear(symbols, heeded)
-        events = heeded & self._wakes[self._lanes, symbols] & (channels.length >= self._least)
-        if self.drills.active.any():
-            events &= ~self._drill(symbols, heeded & self.drills.active)
+        events = heeded & self._wakes.ravel().take(self._wake_rows + symbols) & (channels.length >= self._least)
+        drilled = (heeded & self.drills.active).nonzero()[0]
+        if len(drilled):
+            events[self._drill(symbols, drilled)] = False
         separate = over & ~closing
-        if separate.any():
+        if np.count_nonzero(separate):
             channels.say_space(separate)
             self._separated |= separate
             if rules.defects_of == "commai" and rules.steps > 1:
@@ -197,11 +200,11 @@ class Sessions:
                 self._hear(lane)
             if closing[lane]:
                 reward[lane] = self._switch(lane)
-            elif rules.switches_at_once and self._ended[lane] and not ended[lane] and channels.empty()[lane]:
+            elif rules.switches_at_once and self._ended[lane] and not ended[lane] and channels.waiting(lane) == 0:
                 reward[lane] = self._switch(lane) or NONE
-        blotted = heeded & self._blots & channels.speaking() & (symbols != SPACE)
-        if blotted.any():
-            channels.blot(blotted)
+        blotted = heeded & self._blots & speaks
+        if np.count_nonzero(blotted):
+            channels.blot(blotted & channels.speaking())
         return self._emit(reward)
 
     def _step_alone(self, symbol: int, reward: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -244,18 +247,17 @@ class Sessions:
             reward[0], self._immediate[0] = self._immediate[0], NONE
         return self.channels.emit_alone(), reward
 
-    def _drill(self, symbols: np.ndarray, drilled: np.ndarray) -> np.ndarray:
-        """Judges answers of one symbol and asks what comes next; returns the lanes (bool [N]) where nothing else is due."""
+    def _drill(self, symbols: np.ndarray, lanes: np.ndarray) -> np.ndarray:
+        """Judges answers of one symbol in lanes (int64 [M]) and asks what comes next; returns those that are not over."""
         drills = self.drills
-        lanes = drilled.nonzero()[0]
         answer = drills.answer[lanes]
         right = symbols[lanes] == answer
         streak = self.streak[lanes] = (self.streak[lanes] + 1) * right
         asked = self.asked[lanes] = self.asked[lanes] + 1
-        self._earn(lanes, np.where(right, 1.0, -1.0))
+        self._earn(lanes, WORTH.take(right))
         stays = ~drills.are_over(lanes, right, streak, asked)
         lanes, answer = lanes[stays], answer[stays]
-        for lane in lanes[drills.place[lanes] == drills.count[lanes]].tolist():
+        for lane in drills.empty(lanes).tolist():
             drills.fill(lane, self.tasks[lane].coming())
         question, told = drills.next_questions(lanes), drills.tells[lanes]
         if np.count_nonzero(told):
@@ -265,23 +267,21 @@ class Sessions:
             self.channels.say_symbols(lanes, question)
         self.to_wait[lanes] = 1
         self.channels.length[lanes] = 0
-        done = np.zeros_like(drilled)
-        done[lanes] = True
-        return done
+        return lanes
 
     def _emit(self, reward: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self.time += self.rules.steps
         self.results.time += self.rules.steps
-        now = np.isnan(reward) & ~np.isnan(self._immediate)
-        if now.any():
-            reward[now] = self._immediate[now]
-            self._immediate[now] = NONE
+        now = np.isnan(reward)
+        np.copyto(reward, self._immediate, where=now)
+        self._immediate[now] = NONE
         return self.channels.emit(), reward
 
     def _earn(self, lanes: np.ndarray, reward: float | np.ndarray) -> None:
         """Has rewards come with the next symbol; a task that has earned enough pays nothing."""
-        self._immediate[lanes] = np.where(self._earned[lanes] < self.max_reward_per_task, reward, 0.0)
-        self._earned[lanes] += self._immediate[lanes]
+        earned = self._earned[lanes]
+        paid = np.where(earned < self.max_reward_per_task, reward, 0.0)
+        self._immediate[lanes], self._earned[lanes] = paid, earned + paid
 
     def _hear_shifted(self, symbols: np.ndarray) -> None:
         """Hears what the bits of two symbols make, where the last bit of one was dropped with the end of the feedback."""
