@@ -9,7 +9,7 @@ __all__ = ["IN_A_ROW", "LENGTH", "LOOKS", "OVERTIME", "SHOWS", "Drills"]
 LENGTH = 64
 IN_A_ROW = 10  # right answers that end an instance of a micro-task
 LOOKS, SHOWS, OVERTIME = range(3)  # the learner looks for the rule; should know it; should have shown that it does
-ARRAYS = ["active", "tells", "phase", "limit", "more", "times", "table", "ask", "place", "end", "answer"]
+ARRAYS = ["active", "tells", "phase", "limit", "more", "times", "ask", "right", "place", "end", "answer"]
 
 
 class Drills:
@@ -23,9 +23,9 @@ class Drills:
       limit: int64 [N]: answers after which the phase is over.
       more: int64 [N]: answers in the phase SHOWS.
       times: float64 [N]: over the answers before OVERTIME, the answers at the end of it.
-      table: uint8 [N, 256]: the answer to every question.
-      ask: uint8 [N, LENGTH]: the questions.
-      place: int64 [N]: of the question that is asked next, in all of `ask`.
+      ask: uint8 [N * LENGTH]: the questions.
+      right: uint8 [N * LENGTH]: the answers.
+      place: int64 [N]: of the question that is asked next.
       end: int64 [N]: where there are no more.
       answer: uint8 [N]: to the question that is being answered.
     """
@@ -35,25 +35,25 @@ class Drills:
         self.active, self.tells = np.zeros((2, num_lanes), bool)
         self.phase, self.limit, self.more, self.place, self.end = np.zeros((5, num_lanes), np.int64)
         self.times = np.zeros(num_lanes)
-        self.table, self.ask = np.zeros((num_lanes, 256), np.uint8), np.zeros((num_lanes, LENGTH), np.uint8)
+        self.ask, self.right = np.zeros((2, num_lanes * LENGTH), np.uint8)
         self.answer = np.zeros(num_lanes, np.uint8)
 
-    def start(self, lane: int, table: dict[str, str], question: str, tells: bool) -> None:
-        """Takes over from a task; the question is being asked."""
-        self.table[lane, _codes("".join(table))] = _codes("".join(table.values()))
-        self.answer[lane] = ord(table[question])
+    def start(self, lane: int, answer: str, tells: bool) -> None:
+        """Takes over from a task, which has asked a question."""
+        self.answer[lane] = ord(answer)
         self.active[lane], self.tells[lane] = True, tells
-        self.fill(lane, "")
+        self.place[lane] = self.end[lane] = 0
 
     def set_limits(self, lane: int, phase: int, limit: float, more: float, times: float) -> None:
         """Sets how long there are questions."""
         self.phase[lane], self.limit[lane], self.more[lane], self.times[lane] = phase, limit, more, times
 
-    def fill(self, lane: int, questions: str) -> None:
-        """Takes up to LENGTH questions, of which the first is asked next."""
-        start = lane * LENGTH
-        self.place[lane], self.end[lane] = start, start + len(questions)
-        self.ask.reshape(-1)[start : start + len(questions)] = _codes(questions)
+    def fill(self, lane: int, questions: bytes, answers: bytes) -> None:
+        """Takes up to LENGTH questions with their answers, of which the first is asked next."""
+        start = self.place[lane] = lane * LENGTH
+        end = self.end[lane] = start + len(questions)
+        self.ask[start:end] = np.frombuffer(questions, np.uint8)
+        self.right[start:end] = np.frombuffer(answers, np.uint8)
 
     def empty(self, lanes: np.ndarray) -> np.ndarray:
         """Returns the lanes, among some (int64 [M]), that have no questions left."""
@@ -77,10 +77,8 @@ class Drills:
     def next_questions(self, lanes: np.ndarray) -> np.ndarray:
         """Returns the next question (uint8 [M]) in lanes (int64 [M]) where there is one left."""
         place = self.place[lanes]
-        self.place[lanes] = place + 1
-        questions = self.ask.ravel().take(place)
-        self.answer[lanes] = self.table.ravel().take(lanes * 256 + questions)
-        return questions
+        self.place[lanes], self.answer[lanes] = place + 1, self.right[place]
+        return self.ask[place]
 
     def stop(self, lane: int) -> None:
         """Ends a lane's drill."""
@@ -94,6 +92,3 @@ class Drills:
         """Restores everything."""
         unpack(self, state)
 
-
-def _codes(text: str) -> np.ndarray:
-    return np.frombuffer(text.encode("latin-1"), np.uint8)

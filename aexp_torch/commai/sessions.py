@@ -258,7 +258,7 @@ class Sessions:
         stays = ~drills.are_over(lanes, right, streak, asked)
         lanes, answer = lanes[stays], answer[stays]
         for lane in drills.empty(lanes).tolist():
-            drills.fill(lane, self.tasks[lane].coming())
+            drills.fill(lane, *self.tasks[lane].coming())
         question, told = drills.next_questions(lanes), drills.tells[lanes]
         if np.count_nonzero(told):
             self.channels.say_symbols(lanes[told], answer[told], question[told])

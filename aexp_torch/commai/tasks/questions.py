@@ -128,6 +128,7 @@ class MappingTask(MicroTask):
       tells: the right answer is the feedback.
       after_feedback: said with every feedback.
       key: that is asked for.
+      codes: the table, where keys and answers are symbols, as `bytes.translate` wants it.
     """
 
     hears: bytes | None = None
@@ -137,6 +138,7 @@ class MappingTask(MicroTask):
     after_feedback = ""
     table: dict[str, str]
     key: str
+    codes: bytes
 
     def draw(self) -> dict[str, str]:
         """Returns `{key: answer}`."""
@@ -162,21 +164,25 @@ class MappingTask(MicroTask):
 
     def drill(self) -> None:
         """Has them judged where questions and answers are symbols, and no more is told than the answer."""
-        told = self.form != "{}" or self.feedback(True)
-        if told not in ("", self.answer) or {*map(len, self.table), *map(len, self.table.values())} != {1}:
+        if self.form != "{}" or (told := self.feedback(True)) not in ("", self.answer):
             return
+        keys, answers = "".join(self.table), "".join(self.table.values())
+        each_one = len(keys) == len(answers) == len(self.table) and all(self.table) and all(self.table.values())
+        if not each_one or not (keys + answers).isascii():
+            return
+        self.codes = bytes.maketrans(keys.encode(), answers.encode())
         drills, more = self.sessions.drills, IN_A_ROW * (1 + self.success_tolerance)
-        drills.start(self.lane, self.table, self.question, bool(told))
+        drills.start(self.lane, self.answer, bool(told))
         drills.set_limits(self.lane, self.phase, self.limit, more, 1 + self.failed_tolerance)
         if self.queue:
-            drills.fill(self.lane, self.coming())
+            drills.fill(self.lane, *self.coming())
 
-    def coming(self) -> str:
-        """Takes the keys to ask for next, which are symbols, up to LENGTH."""
+    def coming(self) -> tuple[bytes, bytes]:
+        """Takes the keys to ask for next, which are symbols, up to LENGTH, and their answers."""
         self.queue = self.queue or self.order()
-        keys = "".join(self.queue[: -LENGTH - 1 : -1])
+        keys = "".join(self.queue[: -LENGTH - 1 : -1]).encode()
         del self.queue[-LENGTH:]
-        return keys
+        return keys, keys.translate(self.codes)
 
     def judge(self, text: str) -> bool | None:
         """Waits for as many symbols as the answer has."""
