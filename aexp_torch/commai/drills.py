@@ -69,9 +69,9 @@ class Drills:
         over, passed = streak >= IN_A_ROW, beyond | (right & (phase == LOOKS))
         if np.count_nonzero(passed):
             over |= beyond & (phase == OVERTIME)
-            rows, asked, looked = lanes[passed], asked[passed], phase[passed] == LOOKS
-            self.limit[rows] = np.where(looked, asked + self.more[rows], asked * self.times[rows])
-            self.phase[rows] = np.where(looked, SHOWS, OVERTIME)
+            rows, asked, phase = lanes[passed], asked[passed], phase[passed]
+            self.limit[rows] = np.where(phase == LOOKS, asked + self.more[rows], asked * self.times[rows])
+            self.phase[rows] = np.minimum(phase + 1, OVERTIME)
         return over
 
     def next_questions(self, lanes: np.ndarray) -> np.ndarray:

@@ -183,9 +183,12 @@ class Sessions:
             heeded = listening & ~(strict & (speaking | (self.to_wait > 1)))
         channels.hear(symbols, heeded)
         events = heeded & self._wakes.ravel().take(self._wake_rows + symbols) & (channels.length >= self._least)
+        if rules.defects_of is None:
+            events &= ~ended
         drilled = (heeded & self.drills.active).nonzero()[0]
         if len(drilled):
-            events[self._drill(symbols, drilled)] = False
+            events[drilled] = False
+            events[self._drill(symbols, drilled)] = True
         separate = over & ~closing
         if np.count_nonzero(separate):
             channels.say_space(separate)
@@ -248,15 +251,17 @@ class Sessions:
         return self.channels.emit_alone(), reward
 
     def _drill(self, symbols: np.ndarray, lanes: np.ndarray) -> np.ndarray:
-        """Judges answers of one symbol in lanes (int64 [M]) and asks what comes next; returns those that are not over."""
+        """Judges answers of one symbol in lanes (int64 [M]) and asks what comes next; returns the lanes that are over."""
         drills = self.drills
+        if self.rules.encoding == "utf-8":
+            lanes = self._with_characters(symbols, lanes)
         answer = drills.answer[lanes]
         right = symbols[lanes] == answer
         streak = self.streak[lanes] = (self.streak[lanes] + 1) * right
         asked = self.asked[lanes] = self.asked[lanes] + 1
         self._earn(lanes, WORTH.take(right))
-        stays = ~drills.are_over(lanes, right, streak, asked)
-        lanes, answer = lanes[stays], answer[stays]
+        over = drills.are_over(lanes, right, streak, asked)
+        done, lanes, answer = lanes[over], lanes[~over], answer[~over]
         for lane in drills.empty(lanes).tolist():
             drills.fill(lane, *self.tasks[lane].coming())
         question, told = drills.next_questions(lanes), drills.tells[lanes]
@@ -267,7 +272,14 @@ class Sessions:
             self.channels.say_symbols(lanes, question)
         self.to_wait[lanes] = 1
         self.channels.length[lanes] = 0
-        return lanes
+        return done
+
+    def _with_characters(self, symbols: np.ndarray, lanes: np.ndarray) -> np.ndarray:
+        """Returns the lanes, among some (int64 [M]), that have heard a whole character; a byte may be a part of one."""
+        whole = symbols[lanes] < 128
+        for place in (~whole).nonzero()[0].tolist():
+            whole[place] = self._text(int(lanes[place])) != ""
+        return lanes[whole]
 
     def _emit(self, reward: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self.time += self.rules.steps
@@ -297,13 +309,16 @@ class Sessions:
         still = self._timing_out == lane or self.rules.defects_of is not None  # though the instance may have ended
         if self._ended[lane] and not still:
             return
-        text = self.channels.text(lane).decode(self.rules.encoding, "ignore")
+        text = self._text(lane)
         if self._scramblers:
             text = self._scramblers[lane].unscramble(text)
         if world is not None and text.endswith("."):
             world.hear(text)
         if still or not self._ended[lane]:
             task.hear(text)
+
+    def _text(self, lane: int) -> str:
+        return self.channels.text(lane).decode(self.rules.encoding, "ignore")
 
     def _time_out(self, lane: int, hears: bool) -> None:
         """Ends an instance; what is said in this very step may still count."""
@@ -403,11 +418,13 @@ class Sessions:
         self._say(lane, self._scrambled(lane, text), priority)
 
     def _say(self, lane: int, text: str, priority: int = 1) -> None:
-        waiting = self.channels.waiting(lane) * self.rules.steps if self.rules.appends else 0
-        late = self.time[lane] + waiting >= self._deadline[lane] and lane != self._timing_out
-        late = late and self.rules.defects_of is None
-        if not late or self._ended[lane]:
+        if self._ended[lane] or lane == self._timing_out or self.rules.defects_of is not None or self._in_time(lane):
             self.channels.say(lane, self._encoded(lane, text), priority, bool(self._shifted[lane]))
+
+    def _in_time(self, lane: int) -> bool:
+        """Tells whether something that is said now would begin before the time is over."""
+        waiting = self.channels.waiting(lane) * self.rules.steps if self.rules.appends else 0
+        return self.time[lane] + waiting < self._deadline[lane]
 
     def _scrambled(self, lane: int, text: str) -> str:
         return self._scramblers[lane].scramble(text) if self._scramblers else text

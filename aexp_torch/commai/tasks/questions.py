@@ -61,14 +61,10 @@ class MicroTask(Task):
         self.phase, self.limit = LOOKS, self.tries or 0
         self.begin()
         self._ask("")
-        if self.sessions.rules.encoding == "latin-1":  # in others the first answer may be half a character
-            self._drill()
 
     def _ask(self, feedback: str) -> None:
         self.question, self.answer = self.ask()
         self.sessions.ask(self.lane, self.question, feedback, len(self.answer) if self.hears is None else 0)
-
-    def _drill(self) -> None:
         if self.sessions.drills.useful and (self.phase > LOOKS or self.tries is not None):
             self.drill()
 
@@ -92,7 +88,6 @@ class MicroTask(Task):
             self._end(feedback)
         else:
             self._ask(feedback)
-            self._drill()
 
     def is_over(self, asked: int) -> bool:
         """Tells whether so many answers are too many; moves the limit where a phase is over."""
