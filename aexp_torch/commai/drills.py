@@ -18,9 +18,8 @@ class Drills:
     Attributes:
       active: bool [N].
       tells: bool [N]: the right answer is said before the next question.
-      phase: int64 [N]: LOOKS until the first right answer, or until so many were given as the limit says; then SHOWS, then
-        OVERTIME.
-      limit: int64 [N]: answers after which the phase is over.
+      phase: int64 [N]: LOOKS, until the first right answer or the limit; then SHOWS; then OVERTIME.
+      limit: int64 [N]: the phase is over when more answers were given than this.
       more: int64 [N]: answers in the phase SHOWS.
       times: float64 [N]: over the answers before OVERTIME, the answers at the end of it.
       ask: uint8 [N * LENGTH]: the questions.
@@ -60,9 +59,15 @@ class Drills:
         return lanes[self.place[lanes] == self.end[lanes]]
 
     def are_over(self, lanes: np.ndarray, right: np.ndarray, streak: np.ndarray, asked: np.ndarray) -> np.ndarray:
-        """Counts answers in lanes (int64 [M]); returns the lanes (bool [M]) whose instance is over.
+        """Tells, after an answer in each of some lanes (int64 [M]), where the instance is over (bool [M]).
 
-        That is the rule of `MicroTask.is_over`.
+        The rule is that of `MicroTask.is_over`.
+
+        Args:
+          lanes: which.
+          right: bool [M]: the answer was right.
+          streak: int64 [M]: right answers in a row.
+          asked: int64 [M]: answers so far.
         """
         phase = self.phase[lanes]
         beyond = asked > self.limit[lanes]
@@ -91,4 +96,3 @@ class Drills:
     def load_state_dict(self, state: dict) -> None:
         """Restores everything."""
         unpack(self, state)
-
