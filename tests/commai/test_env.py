@@ -34,7 +34,7 @@ def babble(seed: int, length: int):
     return said[:length]
 
 
-@pytest.mark.parametrize("config, mode", PRESETS)
+@pytest.mark.parametrize("config, mode", [*PRESETS, ("challenge", "bit"), ("micro", "bit")])
 @pytest.mark.parametrize("seed", range(3))
 def test_a_lane_alone_goes_like_one_of_many(config, mode, seed):
     """The only lane is stepped without arithmetic over lanes."""
