@@ -35,6 +35,7 @@ class Channels:
         self._priority = np.zeros(num_lanes, np.int64)
         self._heard = np.zeros((num_lanes, FIRST_CAPACITY), np.uint8)
         self.length = np.zeros(num_lanes, np.int64)  # of what was heard
+        self._free = 0  # symbols that can be heard for certain before there is no room
 
     def empty(self) -> np.ndarray:
         """Returns bool [N]: nothing is left to say."""
@@ -80,13 +81,12 @@ class Channels:
         """Returns what is left to say."""
         return self._out[lane, self.head[lane] : self.tail[lane]].tobytes()
 
-    def say_symbols(self, rows: np.ndarray, symbols: np.ndarray) -> None:
-        """Says the same number of symbols (uint8 [M, W]) in lanes (int64 [M]) that have nothing else to say."""
-        width = symbols.shape[1]
-        self._out[rows, :width] = symbols
-        self.head[rows], self.tail[rows], self._priority[rows] = 0, width, 0
-        words = np.where(symbols != SPACE, np.arange(width), -1)
-        self._word[rows] = words.max(1)
+    def say_symbols(self, lanes: np.ndarray, *symbols: np.ndarray) -> None:
+        """Says symbols (uint8 [M] each) one after the other in lanes (int64 [M]) that have nothing else to say."""
+        self.head[lanes], self.tail[lanes], self._priority[lanes], self._word[lanes] = 0, len(symbols), 0, -1
+        for place, symbol in enumerate(symbols):
+            self._out[:, place][lanes] = symbol
+            self._word[lanes[symbol != SPACE]] = place
 
     def say_space(self, lanes: np.ndarray) -> None:
         """Says a space in lanes (bool [N]) that have nothing else to say."""
@@ -95,17 +95,20 @@ class Channels:
 
     def emit(self) -> np.ndarray:
         """Returns uint8 [N]: the next symbol of every lane, `quiet` where there is nothing to say."""
-        empty = self.head == self.tail
-        symbols = self._out[self._rows, np.minimum(self.head, self._out.shape[1] - 1)]
-        symbols[empty] = self.quiet[empty]
-        self.head += ~empty
-        return symbols
+        pending = self.head != self.tail
+        symbols = self._out.ravel().take(self._rows * self._out.shape[1] + self.head, mode="clip")
+        self.head += pending
+        return np.where(pending, symbols, self.quiet)
 
     def hear(self, symbols: np.ndarray, lanes: np.ndarray) -> None:
         """Takes symbols (uint8 [N]) in, in some lanes (bool [N])."""
-        if int(self.length.max()) >= self._heard.shape[1]:
-            self._make_room()
-        self._heard[self._rows, self.length] = symbols  # where a lane does not listen, it is written over
+        if not self._free:
+            if self.length.max() >= self._heard.shape[1]:
+                self._make_room()
+            self._free = self._heard.shape[1] - int(self.length.max())
+        self._free -= 1
+        places = self._rows * self._heard.shape[1] + self.length
+        self._heard.reshape(-1)[places] = symbols  # where a lane does not listen, it is written over
         self.length += lanes
 
     def emit_alone(self) -> np.ndarray:
@@ -161,4 +164,5 @@ class Channels:
         """Restores everything."""
         for name, _, shape in state["fields"]:  # buffers that had grown
             setattr(self, name, np.zeros(tuple(shape), getattr(self, name).dtype))
+        self._free = 0
         unpack(self, state)

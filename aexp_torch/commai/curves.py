@@ -2,6 +2,7 @@
 
 import csv
 import json
+import operator
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -45,7 +46,7 @@ class Bin(NamedTuple):
 
     def joined(self, later: "Bin") -> "Bin":
         """Returns both as one."""
-        return Bin._make([later.time, *(one + two for one, two in zip(self[1:], later[1:]))])
+        return Bin(later.time, *map(operator.add, self[1:], later[1:]))
 
 
 @dataclass

@@ -60,7 +60,9 @@ class Results:
 
     def begin(self, name: str) -> None:
         """Counts an instance that begins."""
-        self.tasks.setdefault(name, TaskResults()).instances += 1
+        if name not in self.tasks:
+            self.tasks[name] = TaskResults()
+        self.tasks[name].instances += 1
 
     def add(self, name: str, solved: bool, reward: float, steps: int, questions: int = 0, lane: int = 0) -> None:
         """Counts an instance that is over."""

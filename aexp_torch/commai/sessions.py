@@ -30,9 +30,9 @@ __all__ = ["BITS", "BYTES", "CHARACTERS", "Rules", "Sessions"]
 NEVER = np.iinfo(np.int64).max
 NONE_LANE = -1
 PERIOD = ord(".")
-IN_A_ROW = 10  # right answers that end an instance of a micro-task
 NONE = np.float32(np.nan)  # no reward in this step
 ONLY = np.ones(1, bool)
+WORTH = np.array([-1.0, 1.0])  # of a wrong and a right answer
 ARRAYS = [
     *(
         "time",
@@ -140,6 +140,7 @@ class Sessions:
         self._worlds: list[World | None] = [None] * count
         self._timing_out = NONE_LANE
         self._lanes = np.arange(count)
+        self._wake_rows = self._lanes * 256
         self.over = np.zeros(count, bool)  # its scheduler has no more tasks
         for scheduler, rng in zip(schedulers, self.rngs, strict=True):
             scheduler.rng, scheduler.counts_all = rng, rules.defects_of == "commai"
@@ -166,26 +167,30 @@ class Sessions:
         ended, empty = self._ended.copy(), channels.empty()
         over = ended & empty
         closing = over & (self._separated | self._no_separator)
-        late = empty & ~ended & (self.time >= self._deadline)
+        late = empty & (self.time >= self._deadline) & ~ended
         listening = ~over if rules.hears_after_end else ~(ended | late)
         if rules.defects_of == "commai":
             listening &= ~self._shifted
-        speaking = channels.speaking()
+        speaks = symbols != SPACE
         heeded = listening
-        if self._strict.any():
-            strict = self._strict & listening
+        if np.count_nonzero(self._strict):
+            strict, speaking = self._strict & listening, channels.speaking()
             self.to_wait -= strict
-            rude = strict & speaking & (symbols != SPACE)
-            if rude.any():
+            rude = strict & speaking & speaks
+            if np.count_nonzero(rude):
                 self._earn(rude, -1.0)
                 self.streak[rude] = 0
             heeded = listening & ~(strict & (speaking | (self.to_wait > 1)))
         channels.hear(symbols, heeded)
-        events = heeded & self._wakes[self._lanes, symbols] & (channels.length >= self._least)
-        if self.drills.active.any():
-            events &= ~self._drill(symbols, heeded & self.drills.active)
+        events = heeded & self._wakes.ravel().take(self._wake_rows + symbols) & (channels.length >= self._least)
+        if rules.defects_of is None:
+            events &= ~ended
+        drilled = (heeded & self.drills.active).nonzero()[0]
+        if len(drilled):
+            events[drilled] = False
+            events[self._drill(symbols, drilled)] = True
         separate = over & ~closing
-        if separate.any():
+        if np.count_nonzero(separate):
             channels.say_space(separate)
             self._separated |= separate
             if rules.defects_of == "commai" and rules.steps > 1:
@@ -198,11 +203,11 @@ class Sessions:
                 self._hear(lane)
             if closing[lane]:
                 reward[lane] = self._switch(lane)
-            elif rules.switches_at_once and self._ended[lane] and not ended[lane] and channels.empty()[lane]:
+            elif rules.switches_at_once and self._ended[lane] and not ended[lane] and channels.waiting(lane) == 0:
                 reward[lane] = self._switch(lane) or NONE
-        blotted = heeded & self._blots & channels.speaking() & (symbols != SPACE)
-        if blotted.any():
-            channels.blot(blotted)
+        blotted = heeded & self._blots & speaks
+        if np.count_nonzero(blotted):
+            channels.blot(blotted & channels.speaking())
         return self._emit(reward)
 
     def _step_alone(self, symbol: int, reward: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -246,47 +251,49 @@ class Sessions:
         return self.channels.emit_alone(), reward
 
     def _drill(self, symbols: np.ndarray, lanes: np.ndarray) -> np.ndarray:
-        """Judges answers of one symbol and asks what comes next; returns the lanes (bool [N]) where nothing else is due."""
+        """Judges answers of one symbol in lanes (int64 [M]) and asks what comes next; returns the lanes that are over."""
         drills = self.drills
-        rows = np.flatnonzero(lanes)
-        right = symbols[rows] == drills.right[rows, drills.place[rows]]
-        streak = self.streak[rows] = np.where(right, self.streak[rows] + 1, 0)
-        asked = self.asked[rows] = self.asked[rows] + 1
-        drills.place[rows] += 1
-        self._earn(rows, np.where(right, 1.0, -1.0))
-        stays = (
-            ~(right & drills.until_right[rows])
-            & (streak < IN_A_ROW)
-            & (asked <= drills.limit[rows])
-            & (drills.place[rows] < drills.count[rows])
-        )
-        rows = rows[stays]
-        place = drills.place[rows]
-        question = drills.ask[rows, place]
-        told = drills.tells[rows]
-        self.channels.say_symbols(rows[~told], question[~told, None])
-        if told.any():
-            answer = drills.right[rows, place - 1]
-            self.channels.say_symbols(rows[told], np.stack([answer, question], 1)[told])
-        self.to_wait[rows] = 1
-        self.channels.length[rows] = 0
-        done = np.zeros_like(lanes)
-        done[rows] = True
+        if self.rules.encoding == "utf-8":
+            lanes = self._with_characters(symbols, lanes)
+        answer = drills.answer[lanes]
+        right = symbols[lanes] == answer
+        streak = self.streak[lanes] = (self.streak[lanes] + 1) * right
+        asked = self.asked[lanes] = self.asked[lanes] + 1
+        self._earn(lanes, WORTH.take(right))
+        over = drills.are_over(lanes, right, streak, asked)
+        done, lanes, answer = lanes[over], lanes[~over], answer[~over]
+        for lane in drills.empty(lanes).tolist():
+            drills.fill(lane, *self.tasks[lane].coming())
+        question, told = drills.next_questions(lanes), drills.tells[lanes]
+        if np.count_nonzero(told):
+            self.channels.say_symbols(lanes[told], answer[told], question[told])
+            self.channels.say_symbols(lanes[~told], question[~told])
+        else:
+            self.channels.say_symbols(lanes, question)
+        self.to_wait[lanes] = 1
+        self.channels.length[lanes] = 0
         return done
+
+    def _with_characters(self, symbols: np.ndarray, lanes: np.ndarray) -> np.ndarray:
+        """Returns the lanes, among some (int64 [M]), that have heard a whole character; a byte may be a part of one."""
+        whole = symbols[lanes] < 128
+        for place in (~whole).nonzero()[0].tolist():
+            whole[place] = self._text(int(lanes[place])) != ""
+        return lanes[whole]
 
     def _emit(self, reward: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self.time += self.rules.steps
         self.results.time += self.rules.steps
-        now = np.isnan(reward) & ~np.isnan(self._immediate)
-        if now.any():
-            reward[now] = self._immediate[now]
-            self._immediate[now] = NONE
+        now = np.isnan(reward)
+        np.copyto(reward, self._immediate, where=now)
+        self._immediate[now] = NONE
         return self.channels.emit(), reward
 
     def _earn(self, lanes: np.ndarray, reward: float | np.ndarray) -> None:
         """Has rewards come with the next symbol; a task that has earned enough pays nothing."""
-        self._immediate[lanes] = np.where(self._earned[lanes] < self.max_reward_per_task, reward, 0.0)
-        self._earned[lanes] += self._immediate[lanes]
+        earned = self._earned[lanes]
+        paid = np.where(earned < self.max_reward_per_task, reward, 0.0)
+        self._immediate[lanes], self._earned[lanes] = paid, earned + paid
 
     def _hear_shifted(self, symbols: np.ndarray) -> None:
         """Hears what the bits of two symbols make, where the last bit of one was dropped with the end of the feedback."""
@@ -302,13 +309,16 @@ class Sessions:
         still = self._timing_out == lane or self.rules.defects_of is not None  # though the instance may have ended
         if self._ended[lane] and not still:
             return
-        text = self.channels.text(lane).decode(self.rules.encoding, "ignore")
+        text = self._text(lane)
         if self._scramblers:
             text = self._scramblers[lane].unscramble(text)
         if world is not None and text.endswith("."):
             world.hear(text)
         if still or not self._ended[lane]:
             task.hear(text)
+
+    def _text(self, lane: int) -> str:
+        return self.channels.text(lane).decode(self.rules.encoding, "ignore")
 
     def _time_out(self, lane: int, hears: bool) -> None:
         """Ends an instance; what is said in this very step may still count."""
@@ -408,11 +418,13 @@ class Sessions:
         self._say(lane, self._scrambled(lane, text), priority)
 
     def _say(self, lane: int, text: str, priority: int = 1) -> None:
-        waiting = self.channels.waiting(lane) * self.rules.steps if self.rules.appends else 0
-        late = self.time[lane] + waiting >= self._deadline[lane] and lane != self._timing_out
-        late = late and self.rules.defects_of is None
-        if not late or self._ended[lane]:
+        if self._ended[lane] or lane == self._timing_out or self.rules.defects_of is not None or self._in_time(lane):
             self.channels.say(lane, self._encoded(lane, text), priority, bool(self._shifted[lane]))
+
+    def _in_time(self, lane: int) -> bool:
+        """Tells whether something that is said now would begin before the time is over."""
+        waiting = self.channels.waiting(lane) * self.rules.steps if self.rules.appends else 0
+        return self.time[lane] + waiting < self._deadline[lane]
 
     def _scrambled(self, lane: int, text: str) -> str:
         return self._scramblers[lane].scramble(text) if self._scramblers else text
@@ -437,6 +449,7 @@ class Sessions:
         if self._ended[lane] and not again:
             return
         self._ended[lane], self._stored[lane], self._result[lane] = True, reward, result
+        self.drills.stop(lane)
         if text:
             self.say(lane, text)
 

@@ -90,7 +90,6 @@ def test_nothing_grows_under_random_symbols(preset, rules):
 def test_a_lane_alone_goes_like_one_of_many(preset, rules):
     make = scheduler_maker(preset)
     alone, both = Sessions([make()], rules, [3]), Sessions([make(), make()], rules, [3, 99])
-    both.drills.useful = False  # they draw questions in advance
     rng, pending, expected, got = random.Random(4), "", alone.step(None), both.step(None)
     for _ in range(4000):
         assert (expected[0][0], str(expected[1][0])) == (got[0][0], str(got[1][0]))

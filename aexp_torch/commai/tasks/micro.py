@@ -22,28 +22,20 @@ class Micro1Task(MappingTask):
     """Ten symbols are asked, one symbol is always the answer."""
 
     tells = False
+    tries = len(SYMBOLS)
 
     def draw(self) -> dict[str, str]:
         """Draws the symbols, and the answer among them."""
         symbols = self.rng.sample(SYMBOLS, 10)
-        self.known = False
         return dict.fromkeys(symbols, self.pick(*symbols))
 
     def order(self) -> list[str]:
         """Asks for any, again and again."""
         return self.rng.choices(list(self.table), k=64)
 
-    def note(self, right: bool) -> None:
-        """Takes note of a right answer."""
-        self.known |= right
-
     def should_know(self) -> bool:
         """After a right answer, or when all were tried."""
-        return self.known or self.sessions.asked[self.lane] > len(SYMBOLS)
-
-    def unwatched(self) -> tuple[int, bool]:
-        """Waits for the first right answer."""
-        return (len(SYMBOLS), True) if self.soft is None else super().unwatched()
+        return bool(self.sessions.streak[self.lane] or self.sessions.asked[self.lane] > self.tries)
 
 
 class Micro2Task(MappingTask):

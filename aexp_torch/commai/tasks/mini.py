@@ -5,6 +5,7 @@ between them. A string fits where no forbidden group occurs in it, every group (
 its letters belongs to an occurrence of a group.
 """
 
+import functools
 import random
 import string
 from dataclasses import dataclass
@@ -36,6 +37,11 @@ class Description:
     def __str__(self) -> str:
         parts = [*self.groups, *(f"not {group}" for group in self.forbidden), *["anything"] * self.anything]
         return (" and " if self.all_of else " or ").join(parts)
+
+    @functools.cached_property
+    def harmless(self) -> str:
+        """The letters of no group."""
+        return "".join(sorted(set(CAPITALS).difference(*self.groups, *self.forbidden)))
 
     def fits(self, text: str) -> bool:
         """Tells whether a string fits."""
@@ -71,9 +77,7 @@ class Description:
 
     def _filled(self, rng: random.Random, text: str) -> str:
         """Adds letters of no group, or those of forbidden ones where that does no harm."""
-        used = set("".join(self.groups + self.forbidden))
-        harmless = "".join(sorted(set(CAPITALS) - used))
-        letters = rng.choice([harmless, "".join(self.forbidden) or harmless])
+        letters = rng.choice([self.harmless, "".join(self.forbidden) or self.harmless])
         more = text + "".join(rng.choices(letters, k=rng.randint(1, 5)))
         return text if any(group in more for group in self.forbidden) else more
 

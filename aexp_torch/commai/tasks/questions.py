@@ -1,22 +1,23 @@
 """MicroTask: a quiz of the General AI Challenge, question after question until the rule is known, or clearly is not."""
 
-from aexp_torch.commai.drills import LENGTH
-from aexp_torch.commai.sessions import IN_A_ROW
+from aexp_torch.commai.drills import IN_A_ROW, LENGTH, LOOKS, OVERTIME, SHOWS
 from aexp_torch.commai.task import Task
 
 __all__ = ["MappingTask", "MicroTask"]
-
-WORTH_A_DRILL = 4
 
 
 class MicroTask(Task):
     """Asks until ten answers in a row are right, or so many questions were asked that they should have been.
 
     Every answer gets +1 or -1 at once; speaking while a question is asked gets -1. From the moment on at which the learner
-    should know the rule, it has `IN_A_ROW * (1 + success_tolerance)` more questions (the soft limit) for the result True.
-    Beyond it the instance goes on, for as many questions again times `failed_tolerance`, with the result False.
+    should know the rule, it has `IN_A_ROW * (1 + success_tolerance)` more questions for the result True. Beyond that the
+    instance goes on, for as many questions as were asked until then, times `failed_tolerance`, with the result False.
 
     A subclass implements `ask`, and `begin` where an instance has a rule of its own.
+
+    Attributes:
+      tries: answers after which the learner should know the rule, or before that one right answer; None: as
+        `should_know` says.
     """
 
     max_time = 10_000
@@ -27,8 +28,9 @@ class MicroTask(Task):
     blots = False
     hears: bytes | None = b"."
     success_tolerance, failed_tolerance = 4.0, 1.0
-    soft: float | None
-    hard: float | None
+    tries: int | None = None
+    phase: int
+    limit: float
     question: str
     answer: str
 
@@ -56,70 +58,50 @@ class MicroTask(Task):
 
     def start(self) -> None:
         """Begins an instance with its first question."""
-        self.soft = self.hard = None
+        self.phase, self.limit = LOOKS, self.tries or 0
         self.begin()
-        self._ask(*self.ask())
+        self._ask("")
 
-    def _ask(self, question: str, answer: str, feedback: str = "") -> None:
-        self.question, self.answer = question, answer
-        self.sessions.ask(self.lane, question, feedback, len(answer) if self.hears is None else 0)
+    def _ask(self, feedback: str) -> None:
+        self.question, self.answer = self.ask()
+        self.sessions.ask(self.lane, self.question, feedback, len(self.answer) if self.hears is None else 0)
+        if self.sessions.drills.useful and (self.phase > LOOKS or self.tries is not None):
+            self.drill()
+
+    def drill(self) -> None:
+        """Has the next answers judged by `sessions.drills`, where that can be."""
 
     def hear(self, text: str) -> None:
         """Judges an answer."""
         sessions, lane = self.sessions, self.lane
-        if sessions.drills.active[lane]:
-            self.catch_up(sessions.drills.asked_since(lane))
-            right = bool(sessions.streak[lane])
-        else:
-            verdict = self.judge(text)
-            if verdict is None:
-                return
-            right = verdict
-            sessions.judged(lane, right)
+        if sessions.drills.active[lane]:  # which has judged it, and found that the instance is over
+            self.phase, self.answer = int(sessions.drills.phase[lane]), chr(sessions.drills.answer[lane])
+            self._end(self.feedback(bool(sessions.streak[lane])))
+            return
+        right = self.judge(text)
+        if right is None:
+            return
+        sessions.judged(lane, right)
         self.note(right)
-        self._go_on(self.feedback(right))
+        feedback = self.feedback(right)
+        if self.is_over(int(sessions.asked[lane])) or sessions.streak[lane] >= IN_A_ROW:
+            self._end(feedback)
+        else:
+            self._ask(feedback)
 
-    def _go_on(self, feedback: str) -> None:
-        """Ends the instance where it is over, or asks the next question; says the feedback before."""
-        asked, streak = int(self.sessions.asked[self.lane]), int(self.sessions.streak[self.lane])
-        if streak >= IN_A_ROW:
-            self.end_with(self.soft is None or asked <= self.soft, feedback)
-            return
-        if self.soft is None and self.should_know():
-            self.soft = asked + IN_A_ROW * (1 + self.success_tolerance)
-        if self.hard is None and self.soft is not None and asked > self.soft:
-            self.hard = asked * (1 + self.failed_tolerance)
-        if self.hard is not None and asked > self.hard:
-            self.end_with(False, feedback)
-            return
-        self._ask(*self.ask(), feedback)
-        if self.sessions.drills.useful and self.hears is None:
-            self._drill()
+    def is_over(self, asked: int) -> bool:
+        """Tells whether so many answers are too many; moves the limit where a phase is over."""
+        if self.phase == LOOKS:
+            if self.should_know():
+                self.phase, self.limit = SHOWS, asked + IN_A_ROW * (1 + self.success_tolerance)
+        elif asked > self.limit:
+            if self.phase == OVERTIME:
+                return True
+            self.phase, self.limit = OVERTIME, asked * (1 + self.failed_tolerance)
+        return False
 
-    def _drill(self) -> None:
-        """Has the next questions judged without this task, where questions and answers are symbols."""
-        limit, until_right = self.unwatched()
-        if not limit or len(self.question) != 1 or len(self.answer) != 1:
-            return
-        told = self.feedback(True)
-        questions, answers = self.coming() if told in ("", self.answer) else ("", "")
-        if len(questions) >= WORTH_A_DRILL:
-            questions, answers = self.question + questions, self.answer + answers
-            self.sessions.drills.start(self.lane, questions, answers, bool(told), limit, until_right)
-
-    def coming(self) -> tuple[str, str]:
-        """Returns questions that `ask` will return next whatever happens, and their answers, a symbol each."""
-        return "", ""
-
-    def catch_up(self, count: int) -> None:
-        """Takes as asked so many of the questions that `coming` has told."""
-        for _ in range(count):
-            self.question, self.answer = self.ask()
-
-    def unwatched(self) -> tuple[int, bool]:
-        """Returns how many questions may have been asked before the task has to look, and whether at a right answer, too."""
-        limit = self.soft if self.hard is None else self.hard
-        return (0, False) if limit is None else (int(limit), False)
+    def _end(self, feedback: str) -> None:
+        self.end_with(self.phase < OVERTIME, feedback)
 
     def end_with(self, result: bool, feedback: str = "") -> None:
         """Ends the instance; that itself pays nothing."""
@@ -141,6 +123,7 @@ class MappingTask(MicroTask):
       tells: the right answer is the feedback.
       after_feedback: said with every feedback.
       key: that is asked for.
+      codes: the table, where keys and answers are symbols, as `bytes.translate` wants it.
     """
 
     hears: bytes | None = None
@@ -150,6 +133,7 @@ class MappingTask(MicroTask):
     after_feedback = ""
     table: dict[str, str]
     key: str
+    codes: bytes
 
     def draw(self) -> dict[str, str]:
         """Returns `{key: answer}`."""
@@ -173,17 +157,27 @@ class MappingTask(MicroTask):
         self.key = self.queue.pop()
         return self.form.format(self.key), self.table[self.key]
 
-    def coming(self) -> tuple[str, str]:
-        """Returns the keys whose order has been drawn."""
-        keys = self.queue[:-LENGTH:-1]
-        questions, answers = "".join(keys), "".join([self.table[key] for key in keys])
-        return (questions, answers) if len(questions) == len(answers) == len(keys) else ("", "")
+    def drill(self) -> None:
+        """Has them judged where questions and answers are symbols, and no more is told than the answer."""
+        if self.form != "{}" or (told := self.feedback(True)) not in ("", self.answer):
+            return
+        keys, answers = "".join(self.table), "".join(self.table.values())
+        each_one = len(keys) == len(answers) == len(self.table) and all(self.table) and all(self.table.values())
+        if not each_one or not (keys + answers).isascii():
+            return
+        self.codes = bytes.maketrans(keys.encode(), answers.encode())
+        drills, more = self.sessions.drills, IN_A_ROW * (1 + self.success_tolerance)
+        drills.start(self.lane, self.answer, bool(told))
+        drills.set_limits(self.lane, self.phase, self.limit, more, 1 + self.failed_tolerance)
+        if self.queue:
+            drills.fill(self.lane, *self.coming())
 
-    def catch_up(self, count: int) -> None:
-        """Takes the last of them."""
-        if count:
-            del self.queue[len(self.queue) - count + 1 :]
-            self.question, self.answer = self.ask()
+    def coming(self) -> tuple[bytes, bytes]:
+        """Takes the keys to ask for next, which are symbols, up to LENGTH, and their answers."""
+        self.queue = self.queue or self.order()
+        keys = "".join(self.queue[: -LENGTH - 1 : -1]).encode()
+        del self.queue[-LENGTH:]
+        return keys, keys.translate(self.codes)
 
     def judge(self, text: str) -> bool | None:
         """Waits for as many symbols as the answer has."""
