@@ -52,6 +52,7 @@ class Conversation:
         scheduler = scheduler_maker(config)()
         self.sessions = Sessions([scheduler], rules, [seed], limit, announce, scramble)
         self._said, self._heard, self._begun = "", "", False
+        self.unanswered = 0  # symbols, the last one or none
 
     @property
     def results(self) -> Results:
@@ -65,7 +66,8 @@ class Conversation:
         if self._begun and not self.over:
             counts = results.tasks.setdefault(type(task).__name__, TaskResults())  # stopped amid a change of tasks
             counts.reward += self.sessions.earned(0)
-            counts.steps += int(self.sessions.time[0]) - len(self._said)  # bits that are still to be said
+            still = len(self._said) + self.unanswered  # bits to be said, and what the learner has not answered
+            counts.steps += int(self.sessions.time[0]) - still
         return results
 
     @property
@@ -88,7 +90,7 @@ class Conversation:
         if not self._begun and symbol is not None:
             raise SpecError(f"commai: expected None at the beginning, as the environment speaks first, got {symbol!r}.")
         heard = self._checked(symbol) if self._begun else None
-        self._begun = True
+        self._begun, self.unanswered = True, 1
         if self._bits:
             return self._next_bit(heard)
         said, reward = self._step(None if heard is None else ord(heard))

@@ -42,7 +42,7 @@ def run(
     Args:
       config: as for CommAIEnv.
       learner: an object with `next(symbol)` and `reward(r)`, a class of such, or the dotted path of one. While it has a
-        true `test_mode`, an IntervalTaskScheduler takes its tests.
+        true `test_mode`, an IntervalTaskScheduler takes its tests. It has to answer: None is no symbol.
       mode: "bit" or "byte"; None: as the tasks were made for.
       max_steps: ends the session; None: the scheduler does.
       on_task: called with the class name of a task when an instance begins.
@@ -105,6 +105,7 @@ class Session:
             if conversation.over:
                 break
             answer = learner.next(said)
+            conversation.unanswered = 0
             steps += 1
         self._answer = answer
         return steps

@@ -52,7 +52,9 @@ class Echo:
 
 class Told(Echo):
     def next(self, symbol):
-        os.kill(os.getpid(), int(os.environ["SIGNAL"]))
+        self.rewards += 1
+        if self.rewards == 5:
+            os.kill(os.getpid(), int(os.environ["SIGNAL"]))
         return symbol
 
 class Tested(Echo):
@@ -316,7 +318,7 @@ def test_a_learner_that_fails_leaves_results(folder, capsys):
     assert re.fullmatch(
         r"aexp: ZeroDivisionError: division by zero \(mine.py, line \d+; --traceback shows all\)\n", err
     )
-    assert tables((folder / "results.out").read_text())["General results"]["Total time"] == 700
+    assert tables((folder / "results.out").read_text())["General results"]["Total time"] == 699
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -328,7 +330,7 @@ def test_a_process_that_is_told_to_end_leaves_results(folder, capsys, monkeypatc
         assert signal.getsignal(number) is signal.SIG_DFL
     finally:
         signal.signal(number, found)
-    assert tables((folder / "results.out").read_text())["General results"]["Total time"] == 1
+    assert tables((folder / "results.out").read_text())["General results"]["Total time"] == 4
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
