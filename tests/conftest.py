@@ -8,9 +8,10 @@ import pytest
 
 # As many tests run as there are cores: threads of torch beside them would wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# A shell has what it starts in the background ignore Ctrl-C, and so what that starts; the tests send it to many.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# What is started in the background or by nohup ignores signals that the tests send to what they start themselves.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
